@@ -1,0 +1,131 @@
+"""Colour as classification: the grid of ab bins inside the sRGB gamut, soft encoding, rebalancing, annealed mean.
+
+Source: Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, sections 2.1-2.3.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zoo import color
+
+GRID = 10.0  # side of a bin in ab units
+NEIGHBORS = 5
+SIGMA = 5.0
+TEMPERATURE = 0.38
+
+
+@lru_cache(maxsize=1)
+def _bins() -> Tensor:
+    # A line of constant ab that meets the gamut leaves it through the cube's surface: the six faces are enough.
+    steps = torch.linspace(0, 1, 64, dtype=torch.float64)
+    face = torch.cat([torch.cartesian_prod(end, steps, steps) for end in (steps[:1], steps[-1:])])
+    rgb = torch.cat([face.roll(shift, 1) for shift in range(3)]).T[:, :, None]  # (3, M, 1)
+    ab = color.rgb_to_lab(rgb)[1:, :, 0].T
+    cells: Tensor = torch.unique(torch.round(ab / GRID), dim=0)
+    return (cells * GRID).float()
+
+
+def bins() -> Tensor:
+    """The centres of the bins that hold at least one sRGB color, (Q, 2) in ab units, sorted by a, then b."""
+    return _bins().clone()
+
+
+@lru_cache(maxsize=1)
+def _soft_table() -> tuple[Tensor, Tensor]:
+    axis = torch.arange(-128.0, 128.0)
+    return soft_encode(torch.cartesian_prod(axis, axis))
+
+
+def soft_encode(ab: Tensor) -> tuple[Tensor, Tensor]:
+    """The 5 nearest bins of each colour and their Gaussian weights (sigma 5), which sum to one.
+
+    Args:
+        ab: (M, 2) in ab units.
+
+    Returns:
+        Indices (M, 5), nearest first, and weights (M, 5).
+
+    Source: Zhang et al. 2016, section 2.2.
+    """
+    distance, index = torch.cdist(ab, bins().to(ab)).topk(NEIGHBORS, largest=False)
+    # Relative to the nearest, so that a colour far outside the grid has no 0/0.
+    weight = torch.exp((distance[:, :1] ** 2 - distance**2) / (2 * SIGMA**2))
+    return index, weight / weight.sum(1, keepdim=True)
+
+
+def soft_encode_map(ab: Tensor) -> tuple[Tensor, Tensor]:
+    """`soft_encode` of a map of colours, rounded to whole ab units so that a table answers instead of a search.
+
+    Args:
+        ab: (N, 2, h, w) in ab units.
+
+    Returns:
+        Indices and weights, both (N, 5, h, w), nearest first.
+    """
+    index, weight = (t.to(ab.device) for t in _soft_table())
+    cell = (ab.float().round().clamp(-128, 127) + 128).long()
+    flat = cell[:, 0] * 256 + cell[:, 1]  # (N, h, w)
+    return index[flat].permute(0, 3, 1, 2), weight[flat].permute(0, 3, 1, 2)
+
+
+def rebalancing_weights(ab: Tensor, rebalancing: float = 0.5) -> Tensor:
+    """How much each bin counts in the loss, (Q,): rare colours more, with mean one under the data's own distribution.
+
+    Args:
+        ab: (M, 2), a sample of the training photos' colours.
+        rebalancing: lambda, the share of the uniform distribution mixed into the prior; 1 weighs all bins alike.
+
+    Source: Zhang et al. 2016, equation 4.
+    """
+    index, weight = soft_encode(ab.float())
+    count = len(bins())
+    prior = torch.zeros(count).index_add_(0, index.flatten().cpu(), weight.flatten().cpu())
+    prior = prior / prior.sum()
+    weights = 1 / ((1 - rebalancing) * prior + rebalancing / count)
+    return weights / (prior * weights).sum()
+
+
+def rebalanced_cross_entropy(logits: Tensor, ab: Tensor, weights: Tensor) -> Tensor:
+    """The mean cross-entropy between predicted and soft-encoded bins, each position weighted by its nearest bin.
+
+    Args:
+        logits: (N, Q, h, w).
+        ab: The true colours, (N, 2, h, w) in ab units.
+        weights: (Q,), from `rebalancing_weights`.
+
+    Source: Zhang et al. 2016, equation 2.
+    """
+    index, soft = soft_encode_map(ab)
+    log_p = F.log_softmax(logits.float(), dim=1).gather(1, index)  # (N, 5, h, w)
+    return -((soft * log_p).sum(1) * weights[index[:, 0]]).mean()
+
+
+def annealed_mean(logits: Tensor, temperature: float = TEMPERATURE) -> Tensor:
+    """The mean colour of the distribution sharpened by ``temperature``: (N, Q, h, w) -> (N, 2, h, w) in ab units.
+
+    1 is the plain mean; towards 0 it becomes the mode, more vivid and less smooth.
+
+    Source: Zhang et al. 2016, equation 5.
+    """
+    p = torch.softmax(logits.float() / temperature, dim=1)
+    return torch.einsum("nqhw,qc->nchw", p, bins().to(p))
+
+
+def perturb(logits: Tensor, seed: int, strength: float = 1.5) -> Tensor:
+    """Logits shifted by noise that is smooth over the picture and over neighboring bins: another plausible colouring.
+
+    Independent draws per pixel would be confetti; one draw of a field makes whole regions change together.
+
+    Args:
+        logits: (N, Q, h, w).
+        seed: The same seed gives the same field.
+        strength: Standard deviation of the noise in nats.
+    """
+    centers = bins()
+    mix = torch.softmax(-(torch.cdist(centers, centers) ** 2) / (2 * (2 * GRID) ** 2), dim=1)
+    noise = torch.randn(4, 4, len(centers), generator=torch.Generator().manual_seed(seed)) @ mix.T
+    noise = (noise / noise.std()).permute(2, 0, 1)[None].to(logits)
+    return logits + strength * F.interpolate(noise, logits.shape[-2:], mode="bicubic", align_corners=True)

@@ -1,0 +1,325 @@
+"""The base class of every model: a family writes three methods; files, sizes, colour and options come for free."""
+
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from zoo import images, pipeline
+from zoo.errors import ImageError, OptionError
+from zoo.spec import ModelSpec, WeightsSpec
+
+ConfigT = TypeVar("ConfigT")
+ImageLike = Image.Image | npt.NDArray[Any] | str | os.PathLike[str]
+
+FORMAT_VERSION = 1
+WORKING_SIZES = (32, 2048)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a family learns from.
+
+    Attributes:
+        L: Lightness, (N, 1, H, W) in [0, 100].
+        ab: The true colours, (N, 2, h, w) in Lab units; h, w are H, W or an integer fraction of them.
+        features: What `Colorizer.encode` gave for these L, when the trainer keeps it for a frozen backbone.
+    """
+
+    L: Tensor
+    ab: Tensor
+    features: tuple[Tensor, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The total to minimise and its named parts, for the log."""
+
+    total: Tensor
+    parts: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Colorizer(nn.Module, ABC, Generic[ConfigT]):
+    """A colorization model: L in, ab out.
+
+    A family writes `forward`, `loss` and `predict_ab`, and registers itself with `zoo.register`; what it needs to know
+    of files, sizes and colour spaces is done here. Families with a pretrained backbone also give `backbone`, `encode`
+    and `init_pretrained`.
+    """
+
+    spec: ModelSpec  # set by @register on the class, by zoo.load on the object
+    weights: WeightsSpec | None = None
+    roles: ClassVar[tuple[str, ...]] = ("colorizer",)
+
+    def __init__(self, config: ConfigT) -> None:
+        super().__init__()
+        self.config = config
+
+    # What a family writes
+
+    @abstractmethod
+    def forward(self, L: Tensor, features: tuple[Tensor, ...] | None = None) -> Any:
+        """The network's raw output for L, (N, 1, H, W) in [0, 100]; ``features`` replaces the backbone's own run."""
+
+    @abstractmethod
+    def loss(self, batch: Batch, role: str = "colorizer") -> Loss:
+        """What to minimise on ``batch``; ``role`` says whose turn it is in families with several players."""
+
+    @abstractmethod
+    def predict_ab(self, L: Tensor, **options: Any) -> Tensor:
+        """The colours of L, (N, 1, H, W) in [0, 100] -> (N, 2, h, w) in Lab units.
+
+        H and W are multiples of ``spec.multiple_of``; h and w may be smaller by one common integer factor. ``options``
+        holds those of ``spec.supports`` that the caller set.
+        """
+
+    # What a family may write
+
+    @property
+    def backbone(self) -> nn.Module | None:
+        """The part that may be frozen or learn at its own rate; None where there is none."""
+        return None
+
+    def encode(self, L: Tensor) -> tuple[Tensor, ...]:
+        """What `forward` accepts as ``features``: the backbone's output for L. Empty without a backbone."""
+        return ()
+
+    def init_pretrained(self) -> None:
+        """Load published weights into the backbone, before training. Nothing to do without one."""
+
+    def fit_statistics(self, ab: Tensor) -> None:
+        """Take from a sample of the training photos' colours, (M, 2) in Lab units, what the loss needs to know."""
+
+    def parameters_of(self, role: str) -> Iterator[nn.Parameter]:
+        """The parameters that ``role`` trains."""
+        return self.parameters()
+
+    # What comes for free
+
+    def colorize(
+        self,
+        image: ImageLike,
+        *,
+        style: str | None = None,
+        saturation: float = 1.0,
+        working_size: int | None = None,
+        temperature: float | None = None,
+        seed: int | None = None,
+    ) -> Image.Image:
+        """The picture in colour, at its own size, 8 bits a channel; alpha is kept, EXIF orientation applied.
+
+        Colour in the input is ignored: the model sees lightness only.
+
+        Args:
+            image: A PIL image, a path, or an array as in `colorize_array`.
+            style: One of ``spec.styles``, for models that have several; None is the model's first.
+            saturation: Factor on the predicted chroma, >= 0.
+            working_size: Side of the square whose area the network's input has; None is the model's own.
+            temperature: Sharpness of the colour distribution, > 0, for models that predict one.
+            seed: Draws another plausible colouring, for models that can.
+
+        Raises:
+            ImageError: The picture cannot be read or is not one.
+            OptionError: An option that this model does not support, or a value out of range.
+        """
+        if isinstance(image, np.ndarray):
+            pixels, alpha = image, None
+        else:
+            picture = images.from_pil(image) if isinstance(image, Image.Image) else images.read(image)
+            pixels, alpha = picture.pixels, picture.alpha
+        rgb = self.colorize_array(
+            pixels,
+            style=style,
+            saturation=saturation,
+            working_size=working_size,
+            temperature=temperature,
+            seed=seed,
+        )
+        return images.to_pil(images.to_8_bit(rgb), None if alpha is None else images.to_8_bit(alpha))
+
+    def colorize_array(
+        self,
+        array: npt.NDArray[Any],
+        *,
+        style: str | None = None,
+        saturation: float = 1.0,
+        working_size: int | None = None,
+        temperature: float | None = None,
+        seed: int | None = None,
+    ) -> npt.NDArray[Any]:
+        """The picture in colour as an array of the same dtype, (H, W, 3), or (H, W, 4) where alpha came in.
+
+        Args:
+            array: (H, W) or (H, W, 1 | 3 | 4), sRGB; uint8, uint16, or floating point in [0, 1].
+            style: As in `colorize`, and so the others.
+            saturation: See `colorize`.
+            working_size: See `colorize`.
+            temperature: See `colorize`.
+            seed: See `colorize`.
+
+        Raises:
+            ImageError: An array of another shape, dtype or range.
+            OptionError: An option that this model does not support, or a value out of range.
+        """
+        options = self._options(style=style, temperature=temperature, seed=seed)
+        size, saturation = self._checked(working_size, saturation)
+        with self._inference():
+            return pipeline.colorize_array(
+                array,
+                partial(self._predict, **options),
+                working_size=size,
+                multiple_of=self.spec.multiple_of,
+                saturation=saturation,
+            )
+
+    def colorize_batch(
+        self,
+        rgb: Tensor,
+        *,
+        style: str | None = None,
+        saturation: float = 1.0,
+        working_size: int | None = None,
+        temperature: float | None = None,
+        seed: int | None = None,
+    ) -> Tensor:
+        """Pictures in colour as a tensor, (N, 1 | 3, H, W) in [0, 1] -> (N, 3, H, W) in [0, 1]; options as `colorize`.
+
+        Raises:
+            ImageError: A tensor of another shape or range.
+            OptionError: An option that this model does not support, or a value out of range.
+        """
+        options = self._options(style=style, temperature=temperature, seed=seed)
+        size, saturation = self._checked(working_size, saturation)
+        with self._inference():
+            return pipeline.colorize_batch(
+                rgb,
+                partial(self._predict, **options),
+                working_size=size,
+                multiple_of=self.spec.multiple_of,
+                saturation=saturation,
+            )
+
+    def colorize_file(
+        self,
+        source: str | os.PathLike[str],
+        target: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        quality: int = 95,
+        **options: Any,
+    ) -> Path:
+        """Colour the picture file ``source`` into ``target``: bit depth, alpha, EXIF and resolution are kept.
+
+        Args:
+            source: Is never written.
+            target: Its suffix chooses the format; written beside it first, then moved into place.
+            overwrite: Whether ``target`` may exist.
+            quality: Of JPEG, WebP and AVIF.
+            options: As in `colorize`.
+
+        Returns:
+            The path written.
+
+        Raises:
+            ImageError: ``source`` cannot be read or ``target`` not be written.
+            OptionError: An option that this model does not support, or a value out of range.
+        """
+        if not overwrite and Path(target).exists():
+            raise ImageError(f"{target}: exists already", remedy="choose another name or allow overwriting")
+        picture = images.read(source)
+        return images.write(
+            target,
+            self.colorize_array(picture.pixels, **options),
+            alpha=picture.alpha,
+            exif=picture.exif,
+            dpi=picture.dpi,
+            quality=quality,
+            overwrite=overwrite,
+            source=Path(source),
+        )
+
+    def save(self, directory: str | os.PathLike[str]) -> Path:
+        """Write ``config.json`` and ``model.safetensors``, which ``zoo.load("local-dir:...")`` reads back."""
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(
+            {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, folder / "model.safetensors"
+        )
+        config = {"format_version": FORMAT_VERSION, "model": self.spec.name, "config": asdict(self.config)}  # type: ignore[call-overload]
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        return folder
+
+    # Inside
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters lie."""
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
+    def _predict(self, L: Tensor, **options: Any) -> Tensor:
+        device = self.device
+        x = L.to(device, torch.float32, memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16) if device.type == "cpu" and has_fast_bf16() else nullcontext():
+            return self.predict_ab(x, **options).float().cpu()
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        training = [m for m in self.modules() if m.training]
+        self.eval()
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            for module in training:
+                module.training = True
+
+    def _options(self, **given: Any) -> dict[str, Any]:
+        options = {name: value for name, value in given.items() if value is not None}
+        for name in options:
+            if name not in self.spec.supports:
+                raise OptionError(
+                    f"model {self.spec.name!r} has no option {name!r}", remedy=_who_supports(name, self.spec.name)
+                )
+        style = options.get("style")
+        if style is not None and style not in self.spec.styles:
+            raise OptionError(
+                f"model {self.spec.name!r}: unknown style", found=repr(style), expected=" or ".join(self.spec.styles)
+            )
+        temperature = options.get("temperature")
+        if temperature is not None and not 0 < temperature <= 10:
+            raise OptionError("temperature out of range", found=temperature, expected="above 0, at most 10")
+        return options
+
+    def _checked(self, working_size: int | None, saturation: float) -> tuple[int, float]:
+        if not 0 <= saturation <= 10:
+            raise OptionError("saturation out of range", found=saturation, expected="0 to 10; 1 leaves the model's own")
+        if working_size is None:
+            return self.spec.working_size, saturation
+        low, high = WORKING_SIZES
+        if not low <= working_size <= high:
+            raise OptionError("working size out of range", found=working_size, expected=f"{low} to {high} pixels")
+        return int(working_size), saturation
+
+
+def has_fast_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware; elsewhere bfloat16 would only cost accuracy."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def _who_supports(option: str, asked: str) -> str:
+    from zoo import registry  # here, because the registry knows this module's class
+
+    names = [n for n in registry.list_models() if option in registry.find(n)[0].supports and n != asked]
+    return f"models that have it: {', '.join(names)}" if names else "no registered model has it"

@@ -1,0 +1,112 @@
+"""Fusion: any timm backbone fused with a light colour decoder, with a cautious and a vivid answer. The default model.
+
+The picture's global feature is joined at every position, as in Iizuka et al. 2016 ("Let there be Color!") and
+Baldassarre et al. 2017 ("Deep Koalarization"); one trunk feeds a regression head and a head over colour bins
+(Zhang et al. 2017, "Real-Time User-Guided Image Colorization", trains the two side by side).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zoo import bins
+from zoo.colorizer import Batch, Loss
+from zoo.errors import OptionError
+from zoo.models._backbones import AB_SCALE, Decoder, HasEncoder, TimmEncoder
+from zoo.registry import register
+from zoo.spec import ModelSpec, packaged_weights
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """The backbone, the decoder, and how the two heads learn and answer.
+
+    Attributes:
+        encoder: The name of a timm model.
+        decoder_widths: At strides 16, 8, 4.
+        rebalancing: lambda of the class rebalancing; 1 weighs all bins alike.
+        regression_weight: Of the smooth-L1 term beside the cross-entropy.
+        beta: Where smooth-L1 turns from quadratic to linear, in ab units.
+        vivid_temperature: Of the annealed mean in style ``vivid``, unless the caller gives one.
+    """
+
+    encoder: str = "tf_efficientnet_lite0"
+    decoder_widths: tuple[int, ...] = (160, 128, 64)
+    rebalancing: float = 0.5
+    regression_weight: float = 0.5
+    beta: float = 10.0
+    vivid_temperature: float = bins.TEMPERATURE
+
+    @classmethod
+    def tiny(cls) -> "FusionConfig":
+        """The smallest configuration, for tests."""
+        return cls(encoder="test_efficientnet", decoder_widths=(8, 8, 8))
+
+
+@register(
+    ModelSpec(
+        name="fusion",
+        summary="Pretrained backbone fused with a colour decoder; faithful or vivid. The default",
+        config=FusionConfig(),
+        weights=packaged_weights("fusion", FusionConfig),
+        working_size=256,
+        multiple_of=32,
+        supports=frozenset({"style", "temperature", "seed"}),
+        styles=("faithful", "vivid"),
+        reference="after Iizuka et al. 2016, Baldassarre et al. 2017, Zhang et al. 2016 and 2017",
+    )
+)
+class Fusion(HasEncoder[FusionConfig]):
+    """Answers with the average colour (``faithful``) or with one of the likely ones (``vivid``)."""
+
+    encoder: TimmEncoder
+    class_weights: Tensor
+
+    def __init__(self, config: FusionConfig) -> None:
+        super().__init__(config)
+        self.encoder = TimmEncoder(config.encoder)
+        channels = self.encoder.channels
+        self.join = nn.Linear(channels[-1], channels[-1])
+        self.decoder = Decoder(channels, config.decoder_widths)
+        count = len(bins.bins())
+        self.head = nn.Conv2d(self.decoder.outputs, 2 + count, 1)
+        self.register_buffer("class_weights", torch.ones(count))
+
+    def forward(self, L: Tensor, features: tuple[Tensor, ...] | None = None) -> tuple[Tensor, Tensor]:
+        """ab in Lab units, (N, 2, H/4, W/4), and logits over the bins, (N, Q, H/4, W/4)."""
+        *fine, coarse = features or self.encoder(L)
+        scene = self.join(coarse.mean((2, 3)))[:, :, None, None]  # what the picture shows, at every position
+        out = self.head(self.decoder((*fine, coarse + scene)))
+        return out[:, :2].float() * AB_SCALE, out[:, 2:]
+
+    def loss(self, batch: Batch, role: str = "colorizer") -> Loss:
+        """Rebalanced cross-entropy of the bins plus smooth-L1 of the colours."""
+        ab, logits = self(batch.L, batch.features)
+        classes = bins.rebalanced_cross_entropy(logits, batch.ab, self.class_weights)
+        colors = F.smooth_l1_loss(ab, batch.ab, beta=self.config.beta)
+        return Loss(classes + self.config.regression_weight * colors, {"classes": classes, "colors": colors})
+
+    def predict_ab(self, L: Tensor, **options: Any) -> Tensor:
+        """The answer of the style asked for, (N, 2, H/4, W/4) in Lab units.
+
+        ``faithful`` has one answer; a ``temperature`` or ``seed`` without a style asks for ``vivid``.
+
+        Raises:
+            OptionError: ``temperature`` or ``seed`` with the style ``faithful``.
+        """
+        dials = options.keys() & {"temperature", "seed"}
+        if options.get("style", "vivid" if dials else "faithful") == "faithful":
+            if dials:
+                raise OptionError(f"model 'fusion': {' and '.join(sorted(dials))} need style 'vivid'")
+            return self(L)[0]  # type: ignore[no-any-return]
+        logits = self(L)[1]
+        if "seed" in options:
+            logits = bins.perturb(logits, options["seed"])
+        return bins.annealed_mean(logits, options.get("temperature", self.config.vivid_temperature))
+
+    def fit_statistics(self, ab: Tensor) -> None:
+        """The weight of each bin, from the training photos' own colours."""
+        self.class_weights.copy_(bins.rebalancing_weights(ab, self.config.rebalancing))
