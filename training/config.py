@@ -1,0 +1,227 @@
+"""What a training run is: frozen dataclasses, read strictly from TOML and ``--set key=value``."""
+
+import difflib
+import tomllib
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from zoo.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which photos, and what is done to them.
+
+    Attributes:
+        folders: Walked for photos; ``--data`` adds to them.
+        folder_weights: How often each folder is drawn relative to its size; empty is 1 for all.
+        provenance: What the photos are, for the model card.
+        limit: Take only so many photos, drawn by ``split_seed``.
+        valid_share: Held out for validation.
+        split_seed: Draws the held-out photos; the same in every run of a chain.
+        source_balance: 0 draws every photo alike, 1 every source alike (a source is the file name's part before
+            ``__``, else the folder).
+        min_chroma: Photos with a lower mean chroma (Lab units) are left out as near grey.
+        crop: Side of the training crops in pixels.
+        crops_per_photo: Crops made once and kept; 0 makes a fresh one each time.
+        zoom: Range of the crop's side as a share of the largest that fits.
+        aspect: Range of the crop's stretch.
+        rotation: Largest rotation in degrees.
+        shear: Largest shear in degrees.
+        flip: Mirror half of the crops.
+        age: Share of the crops whose lightness is aged (contrast, gamma, blur, grain, JPEG).
+        jitter: Vary contrast, brightness and grain of L at every step (not with cached features).
+        workers: Processes that prepare crops.
+    """
+
+    folders: tuple[str, ...] = ()
+    folder_weights: tuple[float, ...] = ()
+    provenance: tuple[str, ...] = ()
+    limit: int | None = None
+    valid_share: float = 0.03
+    split_seed: int = 0
+    source_balance: float = 0.0
+    min_chroma: float = 4.0
+    crop: int = 160
+    crops_per_photo: int = 4
+    zoom: tuple[float, float] = (0.6, 1.0)
+    aspect: tuple[float, float] = (0.85, 1.18)
+    rotation: float = 0.0
+    shear: float = 0.0
+    flip: bool = True
+    age: float = 0.0
+    jitter: bool = False
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        _require(self.crop >= 32 and self.crop % 32 == 0, "data.crop", self.crop, "a multiple of 32")
+        _require(0 < self.valid_share < 1, "data.valid_share", self.valid_share, "above 0, below 1")
+        _require(0 <= self.age <= 1, "data.age", self.age, "0 to 1")
+        _require(0 < self.zoom[0] <= self.zoom[1] <= 1, "data.zoom", self.zoom, "low <= high, in (0, 1]")
+        _require(0 < self.aspect[0] <= self.aspect[1], "data.aspect", self.aspect, "low <= high, above 0")
+        _require(self.crops_per_photo >= 0, "data.crops_per_photo", self.crops_per_photo, "0 or more")
+        _require(self.workers >= 0, "data.workers", self.workers, "0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How the parameters move.
+
+    Attributes:
+        steps: Optimizer steps; the learning rate follows a cosine over all of them.
+        batch_size: Crops a step, over all processes together.
+        lr: Peak learning rate.
+        warmup: Steps of linear rise.
+        betas: Of AdamW.
+        weight_decay: Of AdamW, on tensors of two or more dimensions.
+        clip: Largest gradient norm.
+        ema: Decay of the weights' moving average, which is what is evaluated and packaged.
+        pretrained: Start the backbone from its published weights (not with ``--init``).
+        freeze_backbone: Leave the backbone as it is.
+        backbone_lr_factor: Learning rate of the backbone relative to ``lr``.
+        freeze_backbone_norm: Leave the backbone's batch-norm statistics as they are.
+        cache_features: Run a frozen backbone once over all kept crops and train on what it gave.
+        precision: ``auto`` (bf16 where the hardware has it), ``bf16`` or ``fp32``.
+    """
+
+    steps: int
+    batch_size: int = 32
+    lr: float = 2e-3
+    warmup: int = 200
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.02
+    clip: float = 5.0
+    ema: float = 0.999
+    pretrained: bool = True
+    freeze_backbone: bool = False
+    backbone_lr_factor: float = 1.0
+    freeze_backbone_norm: bool = True
+    cache_features: bool = False
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        _require(self.steps >= 1, "train.steps", self.steps, "1 or more")
+        _require(self.batch_size >= 1, "train.batch_size", self.batch_size, "1 or more")
+        _require(0 <= self.ema < 1, "train.ema", self.ema, "at least 0, below 1")
+        _require(self.precision in ("auto", "bf16", "fp32"), "train.precision", self.precision, "auto, bf16 or fp32")
+        _require(
+            self.freeze_backbone or not self.cache_features,
+            "train.cache_features",
+            True,
+            "train.freeze_backbone = true beside it",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogConfig:
+    """How often the run looks up.
+
+    Attributes:
+        every: Steps between lines of the log.
+        evaluate_every: Steps between evaluations (held-out photos, picture grid); the last step always evaluates.
+        checkpoint_every: Steps between checkpoints.
+        valid_photos: How many held-out photos an evaluation takes at most.
+        valid_size: Their side: centre crop, then resized.
+    """
+
+    every: int = 20
+    evaluate_every: int = 1000
+    checkpoint_every: int = 500
+    valid_photos: int = 200
+    valid_size: int = 224
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """A whole run: the model, its configuration where it differs from the registry's, data, optimisation, log."""
+
+    model: str
+    train: TrainConfig
+    network: dict[str, Any] = field(default_factory=dict)
+    data: DataConfig = field(default_factory=DataConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    seed: int = 0
+
+
+def _require(condition: bool, key: str, found: object, expected: str) -> None:
+    if not condition:
+        raise ConfigError(f"{key}: bad value", found=found, expected=expected)
+
+
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """The run described by a TOML file, after ``key.sub=value`` overrides (values in TOML, else taken as text).
+
+    Raises:
+        ConfigError: The file cannot be read, or has an unknown key, a wrong type or a missing value.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: not a readable TOML file", found=error) from error
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {override}: no value", expected="key=value, e.g. train.steps=100")
+        try:
+            value = tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        *parents, last = key.strip().split(".")
+        target = table
+        for parent in parents:
+            target = target.setdefault(parent, {})
+            if not isinstance(target, dict):
+                raise ConfigError(f"--set {override}: {parent} is not a table")
+        target[last] = value
+    config: RunConfig = _build(RunConfig, table, path.name)
+    return config
+
+
+def _build(cls: type[Any], table: dict[str, Any], where: str) -> Any:
+    known = {f.name for f in fields(cls)}
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=3)
+            raise ConfigError(
+                f"{where}: unknown key {key!r}",
+                expected=", ".join(near or sorted(known)),
+                remedy="did you mean one of these?" if near else None,
+            )
+    hints = get_type_hints(cls)
+    values = {key: _value(hints[key], value, f"{where}: {key}") for key, value in table.items()}
+    try:
+        return cls(**values)
+    except TypeError as error:  # the generated __init__ names what is missing
+        raise ConfigError(f"{where}: value missing", found=error) from error
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    if is_dataclass(hint) and isinstance(hint, type):
+        if isinstance(value, dict):
+            return _build(hint, value, where)
+    elif get_origin(hint) in (Union, types.UnionType):
+        for option in get_args(hint):
+            if option is type(None):
+                continue
+            return _value(option, value, where)
+    elif get_origin(hint) is tuple:
+        if isinstance(value, list | tuple):
+            inner = get_args(hint)
+            if inner[-1] is Ellipsis:
+                return tuple(_value(inner[0], v, where) for v in value)
+            if len(inner) == len(value):
+                return tuple(_value(t, v, where) for t, v in zip(inner, value, strict=True))
+    elif get_origin(hint) is dict:
+        if isinstance(value, dict):
+            return value
+    elif hint is float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    elif type(value) is hint:
+        return value
+    name = getattr(hint, "__name__", None) if get_origin(hint) is None else str(hint)
+    raise ConfigError(f"{where}: wrong type", found=repr(value), expected=name)

@@ -1,0 +1,96 @@
+"""``python -m training.train CONFIG.toml --data DIR``: train a model of the zoo on folders of photos."""
+
+import argparse
+import dataclasses
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+import zoo
+from training.config import RunConfig, read_config
+from zoo import registry
+from zoo.colorizer import Colorizer
+from zoo.errors import ConfigError, WeightsError, ZooError
+from zoo.spec import config_from_mapping
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
+    p.add_argument("config", help="run description, e.g. training/configs/fusion.toml")
+    p.add_argument("--data", action="append", default=[], metavar="DIR", help="folder of photos; may be repeated")
+    p.add_argument("--run", metavar="DIR", help="the run's folder; default runs/<name of the config>")
+    p.add_argument("--init", metavar="NAME|FILE", help="start from a zoo model's weights or a .safetensors file")
+    p.add_argument("--resume", action="store_true", help="continue the run in its folder")
+    p.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="e.g. train.steps=100"
+    )
+    return p
+
+
+def build(config: RunConfig, init: str | None) -> Colorizer[Any]:
+    """The network of a run, with the weights of ``init`` or of the backbone's own pretraining.
+
+    Raises:
+        ZooError: An unknown model, network key, or weights that do not fit.
+    """
+    spec, cls = registry.find(config.model)
+    changed = dataclasses.asdict(spec.config) | config.network
+    model: Colorizer[Any] = cls(config_from_mapping(type(spec.config), changed, "network"))
+    model.spec = spec
+    if init is None:
+        if config.train.pretrained:
+            model.init_pretrained()
+        return model
+    state = load_file(init) if Path(init).suffix == ".safetensors" else zoo.load(init).state_dict()
+    try:
+        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    except RuntimeError as error:
+        raise WeightsError(f"--init {init} does not fit model {config.model!r}", found=error) from error
+    return model
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        config = read_config(options.config, options.overrides)
+        folders = config.data.folders + tuple(options.data)
+        weights = config.data.folder_weights
+        if weights:
+            weights += (1.0,) * (len(folders) - len(weights))
+        config = dataclasses.replace(
+            config, data=dataclasses.replace(config.data, folders=folders, folder_weights=weights)
+        )
+        if not folders:
+            raise ConfigError("no photos to train on", remedy="give a folder with --data DIR")
+        from training.trainer import Trainer  # after the arguments are known to be good: Accelerate takes a while
+
+        torch.manual_seed(config.seed)
+        run = Path(options.run or Path("runs") / Path(options.config).stem)
+        model = build(config, options.init)
+        Trainer(
+            config,
+            model,
+            run,
+            config_file=Path(options.config).name,
+            initialized=options.init is not None,
+            resume=options.resume,
+        ).fit()
+    except ZooError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; continue with --resume", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
