@@ -1,14 +1,13 @@
 """What a training run is: frozen dataclasses, read strictly from TOML and ``--set key=value``."""
 
-import difflib
 import tomllib
-import types
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from zoo.errors import ConfigError
+from zoo.spec import config_from_mapping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,51 +176,5 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
             if not isinstance(target, dict):
                 raise ConfigError(f"--set {override}: {parent} is not a table")
         target[last] = value
-    config: RunConfig = _build(RunConfig, table, path.name)
+    config: RunConfig = config_from_mapping(RunConfig, table, path.name)
     return config
-
-
-def _build(cls: type[Any], table: dict[str, Any], where: str) -> Any:
-    known = {f.name for f in fields(cls)}
-    for key in table:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=3)
-            raise ConfigError(
-                f"{where}: unknown key {key!r}",
-                expected=", ".join(near or sorted(known)),
-                remedy="did you mean one of these?" if near else None,
-            )
-    hints = get_type_hints(cls)
-    values = {key: _value(hints[key], value, f"{where}: {key}") for key, value in table.items()}
-    try:
-        return cls(**values)
-    except TypeError as error:  # the generated __init__ names what is missing
-        raise ConfigError(f"{where}: value missing", found=error) from error
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    if is_dataclass(hint) and isinstance(hint, type):
-        if isinstance(value, dict):
-            return _build(hint, value, where)
-    elif get_origin(hint) in (Union, types.UnionType):
-        for option in get_args(hint):
-            if option is type(None):
-                continue
-            return _value(option, value, where)
-    elif get_origin(hint) is tuple:
-        if isinstance(value, list | tuple):
-            inner = get_args(hint)
-            if inner[-1] is Ellipsis:
-                return tuple(_value(inner[0], v, where) for v in value)
-            if len(inner) == len(value):
-                return tuple(_value(t, v, where) for t, v in zip(inner, value, strict=True))
-    elif get_origin(hint) is dict:
-        if isinstance(value, dict):
-            return value
-    elif hint is float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-    elif type(value) is hint:
-        return value
-    name = getattr(hint, "__name__", None) if get_origin(hint) is None else str(hint)
-    raise ConfigError(f"{where}: wrong type", found=repr(value), expected=name)

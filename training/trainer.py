@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from PIL import Image
@@ -28,6 +29,7 @@ from training.config import RunConfig
 from zoo import color, grid
 from zoo.colorizer import Batch, Colorizer, has_fast_bf16
 from zoo.errors import ConfigError, ZooError
+from zoo.evaluation.metrics import colorfulness_abs, psnr
 
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.safetensors"
@@ -298,7 +300,7 @@ class Trainer:
         for lab in self.valid:
             L, truth = lab[:1], lab[1:]
             true_rgb, grey = _rgb(L, truth), _rgb(L, torch.zeros_like(truth))
-            fulness.setdefault("truth", []).append(_colorfulness(true_rgb))
+            fulness.setdefault("truth", []).append(colorfulness_abs(true_rgb))
             pictures = [grey]
             for style in styles:
                 options = {} if style is None else {"style": style}
@@ -306,11 +308,11 @@ class Trainer:
                     ab = model.predict_ab(L[None].to(self.accelerator.device), **options).float().cpu()
                 ab = nn.functional.interpolate(ab, lab.shape[-2:], mode="bilinear", align_corners=False)[0]
                 rgb = _rgb(L, ab)
-                gains.setdefault(style or "", []).append(_psnr(rgb, true_rgb) - _psnr(grey, true_rgb))
-                fulness.setdefault(style or "", []).append(_colorfulness(rgb))
+                gains.setdefault(style or "", []).append(psnr(rgb, true_rgb) - psnr(grey, true_rgb))
+                fulness.setdefault(style or "", []).append(colorfulness_abs(rgb))
                 pictures.append(rgb)
             if len(rows) < _GRID_PHOTOS:
-                rows.append([_image(p) for p in (*pictures, true_rgb)])
+                rows.append([Image.fromarray(p) for p in (*pictures, true_rgb)])
         truth_fulness = float(np.mean(fulness.pop("truth")))
         figures: dict[str, float] = {}
         for style_name, values in gains.items():
@@ -415,20 +417,7 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
     return {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
 
 
-def _rgb(L: Tensor, ab: Tensor) -> Tensor:
-    return color.lab_to_rgb(torch.cat([L, color.map_to_gamut(L, ab)])).clamp(0, 1)
-
-
-def _psnr(a: Tensor, b: Tensor) -> float:
-    return float(-10 * torch.log10((a - b).square().mean().clamp(min=1e-10)))
-
-
-def _colorfulness(rgb: Tensor) -> float:
-    """Hasler and Suesstrunk 2003, with absolute opponents as the colorization literature computes it."""
-    r, g, b = rgb * 255
-    rg, yb = (r - g).abs(), (0.5 * (r + g) - b).abs()
-    return float((rg.var() + yb.var()).sqrt() + 0.3 * (rg.mean() ** 2 + yb.mean() ** 2).sqrt())
-
-
-def _image(rgb: Tensor) -> Image.Image:
-    return Image.fromarray((rgb * 255).round().byte().permute(1, 2, 0).numpy())
+def _rgb(L: Tensor, ab: Tensor) -> npt.NDArray[np.uint8]:
+    rgb = color.lab_to_rgb(torch.cat([L, color.map_to_gamut(L, ab)])).clamp(0, 1)
+    picture: npt.NDArray[np.uint8] = (rgb * 255).round().byte().permute(1, 2, 0).numpy()
+    return picture
