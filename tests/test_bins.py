@@ -72,7 +72,7 @@ def test_rebalancing_weights_have_mean_one_under_the_prior() -> None:
 
 def test_cross_entropy_matches_the_sum_over_all_bins() -> None:
     generator = torch.Generator().manual_seed(1)
-    logits = torch.randn(2, len(bins.bins()), 3, 3, generator=generator)
+    logits = torch.randn(2, len(bins.bins()), 3, 3, generator=generator).requires_grad_()
     cell, inside = (torch.randint(-n, n + 1, (2, 2, 3, 3), generator=generator) for n in (6, 4))
     ab = (10 * cell + inside).float()  # never halfway between two bins
     weights = torch.rand(len(bins.bins()), generator=generator)
@@ -80,7 +80,10 @@ def test_cross_entropy_matches_the_sum_over_all_bins() -> None:
     target = torch.zeros(18, len(weights)).scatter_(1, index, soft)
     log_p = logits.permute(0, 2, 3, 1).reshape(18, -1).log_softmax(1)
     expected = -(weights[target.argmax(1)] * (target * log_p).sum(1)).mean()
-    torch.testing.assert_close(bins.rebalanced_cross_entropy(logits, ab, weights), expected, atol=1e-3, rtol=1e-3)
+    found = bins.rebalanced_cross_entropy(logits, ab, weights)
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+    gradients = [torch.autograd.grad(loss, logits)[0] for loss in (found, expected)]
+    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-3)
 
 
 def test_temperature_goes_from_the_mean_to_the_mode() -> None:
