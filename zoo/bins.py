@@ -101,7 +101,7 @@ def rebalanced_cross_entropy(logits: Tensor, ab: Tensor, weights: Tensor) -> Ten
     """
     index, soft = (t.permute(0, 2, 3, 1).reshape(-1, NEIGHBORS) for t in soft_encode_map(ab))
     rows = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])  # no copy when the logits are channels_last
-    loss: Tensor = _SoftCrossEntropy.apply(rows, index, soft, weights[index[:, 0]])  # type: ignore[no-untyped-call]
+    loss: Tensor = _SoftCrossEntropy.apply(rows, index, soft, weights[index[:, 0]])
     return loss
 
 
@@ -122,7 +122,7 @@ class _SoftCrossEntropy(torch.autograd.Function):
         return loss
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         (slope,) = ctx.saved_tensors
         return slope * gradient.to(slope.dtype), None, None, None
 

@@ -4,7 +4,7 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -269,9 +269,8 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
     def _predict(self, L: Tensor, **options: Any) -> Tensor:
-        device = self.device
-        x = L.to(device, torch.float32, memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16) if device.type == "cpu" and has_fast_bf16() else nullcontext():
+        x = L.to(self.device, torch.float32, memory_format=torch.channels_last)
+        with inference_autocast(x.device):
             return self.predict_ab(x, **options).float().cpu()
 
     @contextmanager
@@ -316,6 +315,13 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
 def has_fast_bf16() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware; elsewhere bfloat16 would only cost accuracy."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def inference_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """The context a network predicts in: bfloat16 on CPUs that have it, full precision elsewhere."""
+    if device.type == "cpu" and has_fast_bf16():
+        return torch.autocast("cpu", torch.bfloat16)
+    return nullcontext()
 
 
 def _who_supports(option: str, asked: str) -> str:

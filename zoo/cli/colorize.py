@@ -1,0 +1,275 @@
+"""`colorzoo colorize` and `colorzoo compare`: from picture files to picture files."""
+
+import re
+import sys
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from PIL import Image
+
+    from zoo.spec import ModelSpec
+
+T = TypeVar("T")
+
+Inputs = Annotated[list[str], typer.Argument(metavar="INPUT", help="Pictures, or folders of pictures.")]
+Style = Annotated[str | None, typer.Option(help="Manner of colouring, for models that have several.")]
+Saturation = Annotated[float, typer.Option(help="Factor on the colours' strength.")]
+Temperature = Annotated[
+    float | None, typer.Option(help="Sharpness of the choice between colours, for models that have it.")
+]
+WorkingSize = Annotated[
+    int | None,
+    typer.Option(help="Side in pixels at which the model sees the picture.", show_default="the model's own"),
+]
+Seed = Annotated[int | None, typer.Option(help="Draws another colouring, for models that can.")]
+Device = Annotated[str, typer.Option(help="Where the model runs, such as cpu or cuda.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Replace results that exist.")]
+Quality = Annotated[int, typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF files.")]
+
+# A picture has colours where the strongest 2 % of its thumbnail have this chroma, in Lab units. JPEG noise on a grey
+# scan stays below; a tint that is clear to the eye, such as sepia, counts.
+_COLORED = 6.0
+_NAME_AND_STYLE = re.compile(r"(?P<name>(?:(?:hf-hub|local-dir):)?.+?)(?::(?P<style>\w+))?")
+
+
+def colorize(
+    inputs: Inputs,
+    out: Annotated[str, typer.Option("--out", "-o", help="A folder, or with a suffix the file itself.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="As in `colorzoo list`.")] = "fusion",
+    style: Style = None,
+    saturation: Saturation = 1.0,
+    temperature: Temperature = None,
+    working_size: WorkingSize = None,
+    seed: Seed = None,
+    device: Device = "cpu",
+    force: Force = False,
+    quality: Quality = 95,
+) -> None:
+    """Colour pictures.
+
+    A folder is walked and mirrored in --out: same names, same formats, .png for those that cannot be written.
+    Results that exist are skipped, so that an interrupted run goes on when it is started again.
+    """
+    from zoo import batch, loading
+    from zoo.errors import ImageError
+
+    items = batch.plan(inputs, out)
+    single = len(inputs) == 1 and not Path(inputs[0]).is_dir()
+    if single and items[0].target.exists() and not force:
+        raise ImageError(f"{items[0].target}: exists already", remedy="choose another name, or --force to replace it")
+    colorize_file = partial(
+        loading.load(model, device=device).colorize_file,
+        style=style,
+        saturation=saturation,
+        temperature=temperature,
+        working_size=working_size,
+        seed=seed,
+        quality=quality,
+    )
+    counts: Counter[str] = Counter()
+    failures: list[str] = []
+    interrupted = False
+    try:
+        results = batch.colorize_files(items, colorize_file, overwrite=force)
+        for result in _progress(results, len(items), "picture"):
+            counts[result.status] += 1
+            if result.error is not None:
+                failures.append(_failure(result.source, result.error))
+    except KeyboardInterrupt:
+        interrupted = True
+    for failure in failures:
+        typer.echo(failure, err=True)
+    summary = f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed"
+    if interrupted:
+        left = len(items) - counts.total()
+        typer.echo(f"interrupted: {summary}, {left} left; the same command goes on from here", err=True)
+        raise typer.Exit(130)
+    typer.echo(f"{summary}: {items[0].target if single else out}")
+    raise typer.Exit(1 if failures else 0)
+
+
+def compare(
+    inputs: Inputs,
+    out: Annotated[str, typer.Option("--out", "-o", help="The sheet; its suffix chooses the format.")],
+    models: Annotated[
+        str,
+        typer.Option(help="Names with commas between, each with a style if wanted: fusion:vivid. Or all."),
+    ] = "all",
+    style: Style = None,
+    saturation: Saturation = 1.0,
+    temperature: Temperature = None,
+    working_size: WorkingSize = None,
+    seed: Seed = None,
+    device: Device = "cpu",
+    cell: Annotated[
+        int, typer.Option(min=16, max=4096, help="Longer side of each picture on the sheet, in pixels.")
+    ] = 320,
+    force: Force = False,
+    quality: Quality = 95,
+) -> None:
+    """Draw a labelled sheet: grey, each model, the original.
+
+    One row for each picture; the original is shown where it has colours of its own, a clear tint included.
+    `--models all` takes every model that has weights; the grey column is the model grayscale.
+    """
+    import numpy as np
+
+    from zoo import batch, grid, images, loading
+    from zoo.errors import ImageError, OptionError
+
+    found = batch.find(inputs, skip=out)
+    target = _check_sheet(out, [f.source for f in found], cell, force)
+    wanted = _parse_models(models)
+    options = _options_by_model(wanted, {"style": style, "temperature": temperature, "seed": seed})
+    loaded = {name: loading.load(name, device=device) for name in {"grayscale": None} | dict(wanted)}
+    columns = [
+        ("grey", "grayscale", {}),
+        *((_label(n, o), n, o) for (n, _), o in zip(wanted, options, strict=True)),
+    ]
+
+    rows: list[list[Image.Image | None]] = []
+    labels: list[str] = []
+    failures: list[str] = []
+    for item in _progress(iter(found), len(found), "picture"):
+        try:
+            if item.problem is not None:
+                raise ImageError(item.problem)
+            picture = images.read(item.source)
+            alpha = None if picture.alpha is None else images.to_8_bit(picture.alpha)
+            original = images.to_pil(images.to_8_bit(picture.pixels), alpha)
+            row: list[Image.Image | None] = []
+            for _, name, chosen in columns:
+                colored = loaded[name].colorize(original, saturation=saturation, working_size=working_size, **chosen)
+                row.append(grid.fit(colored, cell))
+            shown = grid.fit(original, cell)
+        except OptionError:
+            raise
+        except batch.ITEM_ERRORS as error:
+            failures.append(_failure(item.source, str(error) or type(error).__name__))
+        else:
+            rows.append([*row, shown if _has_color(shown) else None])
+            labels.append(str(item.name))
+    headers = [header for header, _, _ in columns]
+    if any(row[-1] for row in rows):
+        headers.append("original")
+    if rows:
+        sheet = grid.grid([row[: len(headers)] for row in rows], headers, row_labels=labels, cell=cell)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        images.write(target, np.asarray(sheet), quality=quality, overwrite=force)
+    for failure in failures:
+        typer.echo(failure, err=True)
+    typer.echo(f"{len(rows)} done, {len(failures)} failed" + (f": {target}" if rows else ""))
+    raise typer.Exit(1 if failures else 0)
+
+
+def _progress(items: "Iterator[T]", total: int, unit: str) -> "Iterator[T]":
+    """The items, counted on stderr: a bar on a terminal, a line now and then elsewhere."""
+    from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    if sys.stderr.isatty():
+        with logging_redirect_tqdm():
+            yield from tqdm(items, total=total, unit=unit, smoothing=0.05)
+        return
+    last = time.monotonic()
+    for number, item in enumerate(items, 1):
+        yield item
+        if time.monotonic() - last > 10 or number == total > 1:
+            last = time.monotonic()
+            typer.echo(f"{number}/{total} {unit}s", err=True)
+
+
+def _failure(source: Path, error: str) -> str:
+    return f"failed: {error if str(source) in error else f'{source}: {error}'}"
+
+
+def _check_sheet(out: str, sources: list[Path], cell: int, force: bool) -> Path:
+    from zoo import images
+    from zoo.errors import ImageError, OptionError
+
+    target = Path(out)
+    if not target.suffix or images.output_suffix(target).lower() != target.suffix.lower():
+        raise ImageError(
+            f"{out or '--out'}: not a picture file that can be written", expected="a name such as grid.png"
+        )
+    if any(target.exists() and target.samefile(source) for source in sources if source.exists()):
+        raise ImageError(f"{target}: is one of the inputs", remedy="choose another name for the sheet")
+    if target.exists() and not force:
+        raise ImageError(f"{target}: exists already", remedy="choose another name, or --force to replace it")
+    most = 16_000 if target.suffix.lower() == ".webp" else 65_000  # pixels a side that the formats can hold
+    if len(sources) * cell * 1.1 > most:
+        raise OptionError(
+            "too many pictures for one sheet",
+            found=f"{len(sources)} of {cell} pixels",
+            expected=f"at most {int(most / cell / 1.1)}",
+            remedy="give fewer, or a smaller --cell",
+        )
+    return target
+
+
+def _parse_models(text: str) -> list[tuple[str, str | None]]:
+    """Names with their styles, in the order given, none twice."""
+    from zoo import registry
+    from zoo.errors import OptionError
+
+    if text.strip() == "all":
+        return [(name, None) for name in registry.list_models() if registry.find(name)[0].weights]
+    matches = [_NAME_AND_STYLE.fullmatch(part.strip()) for part in text.split(",")]
+    if None in matches:
+        raise OptionError("--models: an empty name", found=repr(text), expected="names with commas between, or all")
+    return list(dict.fromkeys((m["name"], m["style"]) for m in matches if m))
+
+
+def _options_by_model(wanted: list[tuple[str, str | None]], given: dict[str, Any]) -> list[dict[str, Any]]:
+    """The options of each model: its own style, and of ``given`` what it supports; says which go without."""
+    from zoo import loading
+    from zoo.errors import OptionError
+
+    specs = [loading.describe(name) for name, _ in wanted]
+    options = [{} if style is None else {"style": style} for _, style in wanted]
+    for option, value in given.items():
+        if value is None:
+            continue
+        takers = [_takes(spec, option, value) for spec in specs]
+        if not any(takers):
+            raise OptionError(
+                f"--{option} {value}: none of the models has it",
+                found=", ".join(name for name, _ in wanted) or "no model that has weights",
+                remedy="see OPTIONS in `colorzoo list`",
+            )
+        without = [name for (name, _), takes in zip(wanted, takers, strict=True) if not takes]
+        if without:
+            typer.echo(f"note: --{option} {value} does not apply to {', '.join(dict.fromkeys(without))}", err=True)
+        for own, takes in zip(options, takers, strict=True):
+            if takes:
+                own.setdefault(option, value)
+    return options
+
+
+def _takes(spec: "ModelSpec", option: str, value: Any) -> bool:
+    return option in spec.supports and (option != "style" or value in spec.styles)
+
+
+def _label(name: str, options: dict[str, Any]) -> str:
+    short = Path(name).name if name.startswith(("hf-hub:", "local-dir:")) else name
+    return f"{short}:{options['style']}" if "style" in options else short
+
+
+def _has_color(image: "Image.Image") -> bool:
+    import numpy as np
+    import torch
+
+    from zoo import color
+
+    small = image.convert("RGB").resize((64, 64))
+    rgb = torch.from_numpy(np.array(small, dtype=np.float32) / 255).permute(2, 0, 1)
+    chroma = color.rgb_to_lab(rgb)[1:].norm(dim=0)
+    return bool(chroma.quantile(0.98) >= _COLORED)

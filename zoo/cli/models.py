@@ -1,0 +1,110 @@
+"""`colorzoo list` and `colorzoo show`: what can be loaded."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from zoo.spec import ModelSpec, WeightsSpec
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def list_(as_json: AsJson = False) -> None:
+    """List the models, with their default weights."""
+    from zoo import registry
+
+    specs = [registry.find(name)[0] for name in registry.list_models()]
+    if as_json:
+        typer.echo(json.dumps([_as_dict(spec) for spec in specs], indent=2))
+        return
+    table = [("MODEL", "WEIGHTS", "LICENCE", "COMMERCIAL", "MB", "OPTIONS", "SUMMARY")]
+    for spec in specs:
+        weights = spec.weights[0] if spec.weights else None
+        table.append(
+            (
+                spec.name,
+                weights.tag if weights else "none",
+                weights.license if weights else "-",
+                _yes(weights.commercial_use) if weights else "-",
+                _megabytes(weights) if weights else "-",
+                _options(spec) or "-",
+                spec.summary,
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        typer.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A model, as in `colorzoo list`.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show all that is known of a model and its weights."""
+    from zoo import loading, registry
+
+    spec = loading.describe(name)
+    config = (spec.weights[0].config if spec.weights else None) or spec.config
+    parameters = sum(p.numel() for p in registry.find(spec.name)[1](config).parameters())
+    if as_json:
+        typer.echo(json.dumps(_as_dict(spec) | {"parameters": parameters}, indent=2))
+        return
+    fields = {
+        "summary": spec.summary,
+        "reference": spec.reference,
+        "parameters": f"{parameters:,}",
+        "working size": f"{spec.working_size}, sides multiples of {spec.multiple_of}",
+        "options": _options(spec),
+        "made of": ", ".join(spec.parts),
+    }
+    typer.echo(spec.name)
+    _print_fields(fields)
+    _print_fields({f"config {key}": value for key, value in _as_dict(spec)["config"].items()})
+    if not spec.weights:
+        typer.echo("  no weights")
+    for weights in spec.weights:
+        typer.echo(f"\n{spec.name}.{weights.tag}" + (" (default)" if weights is spec.weights[0] else ""))
+        known = _plain(asdict(weights))
+        config = known.pop("config") or {}
+        del known["tag"]
+        _print_fields(known)
+        _print_fields({f"config {key}": value for key, value in config.items()})
+
+
+def _print_fields(fields: dict[str, Any]) -> None:
+    for key, value in fields.items():
+        if value not in (None, "", []):
+            text = ", ".join(map(str, value)) if isinstance(value, list) else value
+            typer.echo(f"  {key.replace('_', ' '):<24} {_yes(text) if isinstance(text, bool) else text}")
+
+
+def _as_dict(spec: "ModelSpec") -> dict[str, Any]:
+    plain: dict[str, Any] = _plain(asdict(spec))
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    """``value`` in the types JSON has; sets sorted."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _options(spec: "ModelSpec") -> str:
+    names = sorted(spec.supports - {"style"})
+    return ", ".join((["style " + "|".join(spec.styles)] if spec.styles else []) + names)
+
+
+def _megabytes(weights: "WeightsSpec") -> str:
+    return "?" if weights.size_bytes is None else f"{weights.size_bytes / 1e6:.1f}"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

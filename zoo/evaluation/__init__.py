@@ -1,0 +1,1 @@
+"""One evaluator for every model: metrics, and models x photos -> figures."""
