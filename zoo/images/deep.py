@@ -1,0 +1,84 @@
+"""More than 8 bits a channel, which Pillow holds in grey only: decoded by imagecodecs and tifffile, as uint16."""
+
+import os
+import struct
+from typing import IO, Any
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+
+from zoo.errors import ImageError
+
+Array = npt.NDArray[Any]
+
+
+def grey(values: Array, name: str) -> npt.NDArray[np.uint16]:
+    """Integers in [0, 65535], or floating point in [0, 1], as uint16."""
+    if values.dtype.itemsize == 2 and values.dtype.kind == "u":
+        return values.astype(np.uint16, copy=False)  # byte order
+    top = 1 if values.dtype.kind == "f" else 65535
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= top):  # NaN is refused too
+        raise ImageError(
+            f"{name}: the values have no known range",
+            found=f"{low} to {high}",
+            expected=f"0 to {top}",
+            remedy="scale them, or save the picture with 8 or 16 bits",
+        )
+    return np.rint(values * 65535).astype(np.uint16) if top == 1 else values.astype(np.uint16)
+
+
+def png(file: IO[bytes]) -> Array | None:
+    """A PNG of 16 bits, which Pillow cannot hold in color; None where it has fewer."""
+    file.seek(24)
+    if file.read(1) != b"\x10":
+        return None
+    file.seek(0)
+    pixels: Array = imagecodecs.png_decode(file.read())
+    return pixels
+
+
+def late_exif(file: IO[bytes]) -> bytes | None:
+    """The EXIF data of a PNG that has it after the pixels, where Pillow finds it only after decoding."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, tag = struct.unpack(">I4s", head)
+        if tag == b"eXIf":
+            return file.read(length)
+        file.seek(length + 4, os.SEEK_CUR)
+    return None
+
+
+def tiff_arrays(page: Any, name: str) -> tuple[Array, Array | None]:
+    """Pixels, uint16, (H, W), (H, W, 3) or CMYK (H, W, 4), and alpha, of a tifffile page."""
+    colors = {0: 1, 1: 1, 2: 3, 5: 4}.get(page.photometric)
+    samples = page.samplesperpixel
+    if colors is None or not colors <= samples <= 6 or page.imagedepth != 1 or page.sampleformat not in (1, 3):
+        raise ImageError(
+            f"{name}: TIFFs of this kind cannot be read",
+            found=f"{samples} samples of {page.bitspersample} bits, photometric {page.photometric}, "
+            f"format {page.sampleformat}",
+            expected="grey, RGB or CMYK, unsigned or floating point",
+            remedy="convert it to RGB of 8 or 16 bits",
+        )
+    stored = page.asarray(squeeze=False)[0, 0] if page.planarconfig == 1 else page.asarray(squeeze=False)
+    stored = stored.reshape(samples, page.imagelength, page.imagewidth) if page.planarconfig == 2 else stored
+    planes = stored if page.planarconfig == 2 else np.moveaxis(stored, -1, 0)
+    if planes.dtype.kind == "f":
+        planes = grey(planes, name)
+    elif page.bitspersample != 16:
+        planes = np.rint(planes * (65535 / (2**page.bitspersample - 1))).astype(np.uint16)
+    planes = planes.astype(np.uint16, copy=False)
+    pixels = planes[0] if colors == 1 else np.moveaxis(planes[:colors], 0, -1)
+    if page.photometric == 0:  # white is zero
+        pixels = 65535 - pixels
+    extra = int(page.extrasamples[0]) if page.extrasamples else 0
+    alpha = np.ascontiguousarray(planes[colors]) if extra in (1, 2) and samples > colors else None
+    if extra == 1 and alpha is not None:  # colors are multiplied by alpha
+        divisor = np.maximum(alpha, 1).astype(np.float32)
+        ratio = pixels / (divisor if colors == 1 else divisor[..., None])
+        np.minimum(ratio, 1, out=ratio)
+        ratio *= 65535
+        pixels = np.rint(ratio, out=ratio).astype(np.uint16)
+    return np.ascontiguousarray(pixels), alpha
