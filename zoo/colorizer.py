@@ -34,7 +34,7 @@ class Batch:
 
     Attributes:
         L: Lightness, (N, 1, H, W) in [0, 100].
-        ab: The true colours, (N, 2, h, w) in Lab units; h, w are H, W or an integer fraction of them.
+        ab: The true colours, (N, 2, h, w) in Lab units; h, w are H/4, W/4 from this project's trainer.
         features: What `Colorizer.encode` gave for these L, when the trainer keeps it for a frozen backbone.
     """
 
