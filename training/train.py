@@ -80,7 +80,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             model,
             run,
             config_file=Path(options.config).name,
-            initialized=options.init is not None,
             resume=options.resume,
         ).fit()
     except ZooError as error:

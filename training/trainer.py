@@ -56,7 +56,6 @@ class Trainer:
         model: The network to train, its starting weights loaded.
         run: The run's folder.
         config_file: Name of the file that describes the run, for the record.
-        initialized: Whether the model starts from weights of an earlier run, whose statistics it keeps.
         resume: Continue from the checkpoint in ``run``.
 
     Raises:
@@ -70,7 +69,6 @@ class Trainer:
         run: Path,
         *,
         config_file: str | None = None,
-        initialized: bool = False,
         resume: bool = False,
     ) -> None:
         has_run = (run / CHECKPOINT).exists()
@@ -106,7 +104,7 @@ class Trainer:
         self.valid = [
             data.centre_crop(p, config.log.valid_size) for p in _spread(self.photos.valid, config.log.valid_photos)
         ]
-        if not initialized and not resume:
+        if not resume:
             model.fit_statistics(self.crops.sample_colors(2000, config.seed))
         self.model = model.to(self.accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.train.cache_features:

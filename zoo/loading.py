@@ -45,7 +45,8 @@ def load(name: str, *, device: str | torch.device | None = None) -> Colorizer[An
     if model.state_dict():
         _fill(model, source.state_file(), name)
     try:
-        return model.eval().to(torch.device(device or "cpu"), memory_format=torch.channels_last)
+        model = model.eval().to(torch.device(device or "cpu"))
+        return model.to(memory_format=torch.channels_last)  # what convolutions are fastest in
     except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
         raise OptionError(f"device {str(device)!r} cannot be used", found=str(error).splitlines()[0]) from error
 
