@@ -1,8 +1,8 @@
 """colorzoo: load a colorization model, colour a picture, compare models.
 
-    import zoo
-    model = zoo.load("fusion")
-    model.colorize("grey.jpg").save("colour.png")
+import zoo
+model = zoo.load("fusion")
+model.colorize("grey.jpg").save("colour.png")
 """
 
 import importlib
