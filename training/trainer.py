@@ -6,7 +6,7 @@ import math
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -134,6 +134,8 @@ class Trainer:
                 )
             )
         self.ema = AveragedModel(model, multi_avg_fn=self._average)
+        if self.bf16 and self.accelerator.device.type == "cpu":
+            _keep_depthwise_in_float32(model)  # after the copy above, which is to keep its own forward
         self.step = 0
         checkpoint: dict[str, Any] | None = None
         if resume:
@@ -373,6 +375,21 @@ class Trainer:
         for key, value in entry.items():
             if key != "step":
                 writer.add_scalar(f"{group}/{key.replace(' ', '_')}", value, self.step)
+
+
+def _keep_depthwise_in_float32(model: nn.Module) -> None:
+    """Take depthwise convolutions out of autocast: on CPUs their backward pass is 2 to 5 times slower in bfloat16."""
+
+    def in_float32(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def run(x: Tensor) -> Tensor:
+            with torch.autocast("cpu", enabled=False):
+                return forward(x.float())
+
+        return run
+
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+            module.forward = in_float32(module.forward)  # type: ignore[method-assign]
 
 
 class _Meter:
