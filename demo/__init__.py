@@ -1,0 +1,1 @@
+"""The app: compare models side by side on your own photographs, in the browser."""
