@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
-import numpy as np
-import torch
 
 import zoo
 from zoo import color, images
@@ -25,7 +23,6 @@ MAX_MEGABYTES, MAX_MEGAPIXELS = 30, 30
 LIMITS = f"JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF, up to {MAX_MEGABYTES} MB and {MAX_MEGAPIXELS} megapixels"
 BEFORE, ORIGINAL = "before", "original"  # results that are no model's
 _SHOWN_BY_BROWSERS = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"}
-_COLORED = 6.0  # chroma that the most colorful 2 % of a picture in color exceed
 
 
 class Result(NamedTuple):
@@ -105,7 +102,11 @@ def colorize(source: str | None, chosen: list[str], saturation: float = 1.0) -> 
             picture = _read(source)
             grey = _model(BASELINE).colorize_array(picture.pixels)
             before = _write(folder, f"{stem}-grey", picture, grey)
-            original = _write(folder, f"{stem}-original", picture, picture.pixels) if _has_color(picture) else None
+            original = (
+                _write(folder, f"{stem}-original", picture, picture.pixels)
+                if color.has_color(images.to_8_bit(picture.pixels))
+                else None
+            )
         yield Result(BEFORE, before)
         if original:
             yield Result(ORIGINAL, original)
@@ -153,15 +154,6 @@ def _read(source: str) -> images.Picture:
 
 def _write(folder: Path, stem: str, picture: images.Picture, pixels: Any) -> Path:
     return images.write(folder / f"{stem}.png", pixels, alpha=picture.alpha, exif=picture.exif, dpi=picture.dpi)
-
-
-def _has_color(picture: images.Picture) -> bool:
-    if picture.pixels.ndim == 2:
-        return False
-    rows, columns = (np.linspace(0, side - 1, 64).astype(int) for side in picture.pixels.shape[:2])
-    sample = images.to_8_bit(picture.pixels[rows][:, columns]).astype(np.float32) / 255
-    chroma = color.rgb_to_lab(torch.from_numpy(sample).permute(2, 0, 1))[1:].norm(dim=0)
-    return bool(chroma.quantile(0.98) >= _COLORED)
 
 
 @contextmanager

@@ -142,3 +142,14 @@ def test_any_leading_dimensions() -> None:
     L, ab = lab[..., :1, :, :], lab[..., 1:, :, :]
     assert color.out_of_gamut(L, ab).shape == L.shape
     assert torch.equal(color.map_to_gamut(L, ab * 3)[1, 2], color.map_to_gamut(L[1, 2], ab[1, 2] * 3))
+
+
+def test_has_color_tells_sepia_from_a_noisy_grey_scan() -> None:
+    rng = np.random.default_rng(0)
+    grey = rng.integers(0, 256, (70, 90, 1), np.uint8).repeat(3, axis=2)
+    noisy = np.clip(grey + rng.normal(0, 1.0, grey.shape), 0, 255).astype(np.uint8)
+    sepia = (grey * np.array([1.0, 0.9, 0.7])).astype(np.uint8)
+    assert not color.has_color(grey[..., 0])
+    assert not color.has_color(grey)
+    assert not color.has_color(noisy)
+    assert color.has_color(sepia)

@@ -172,3 +172,16 @@ def _chroma_scale(fy: Tensor, dx: Tensor, dz: Tensor) -> Tensor:
         inside = ~_outside(_linear_rgb(fy, dx * trial, dz * trial), _TOLERANCE / 2)
         scale.add_(inside, alpha=step)
     return scale
+
+
+def has_color(rgb: npt.NDArray[np.uint8]) -> bool:
+    """Whether a picture, (H, W) or (H, W, 3) 8-bit sRGB, is in color rather than grey.
+
+    It is where the strongest 2 % of a sample of its pixels have a chroma of 6 Lab units: JPEG noise on a grey scan
+    stays below; a tint that is clear to the eye, such as sepia, counts.
+    """
+    if rgb.ndim == 2:
+        return False
+    rows, columns = (np.linspace(0, side - 1, 64).astype(int) for side in rgb.shape[:2])
+    sample = torch.from_numpy(rgb[rows][:, columns]).permute(2, 0, 1).float() / 255
+    return bool(rgb_to_lab(sample)[1:].norm(dim=0).quantile(0.98) >= 6)

@@ -34,9 +34,6 @@ Device = Annotated[str, typer.Option(help="Where the model runs, such as cpu or 
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace results that exist.")]
 Quality = Annotated[int, typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF files.")]
 
-# A picture has colours where the strongest 2 % of its thumbnail have this chroma, in Lab units. JPEG noise on a grey
-# scan stays below; a tint that is clear to the eye, such as sepia, counts.
-_COLORED = 6.0
 _NAME_AND_STYLE = re.compile(r"(?P<name>(?:(?:hf-hub|local-dir):)?.+?)(?::(?P<style>\w+))?")
 
 
@@ -122,7 +119,7 @@ def compare(
     """
     import numpy as np
 
-    from zoo import batch, grid, images, loading
+    from zoo import batch, color, grid, images, loading
     from zoo.errors import ImageError, OptionError
 
     found = batch.find(inputs, skip=out)
@@ -155,7 +152,7 @@ def compare(
         except batch.ITEM_ERRORS as error:
             failures.append(_failure(item.source, str(error) or type(error).__name__))
         else:
-            rows.append([*row, shown if _has_color(shown) else None])
+            rows.append([*row, shown if color.has_color(images.to_8_bit(picture.pixels)) else None])
             labels.append(str(item.name))
     headers = [header for header, _, _ in columns]
     if any(row[-1] for row in rows):
@@ -261,15 +258,3 @@ def _takes(spec: "ModelSpec", option: str, value: Any) -> bool:
 def _label(name: str, options: dict[str, Any]) -> str:
     short = Path(name).name if name.startswith(("hf-hub:", "local-dir:")) else name
     return f"{short}:{options['style']}" if "style" in options else short
-
-
-def _has_color(image: "Image.Image") -> bool:
-    import numpy as np
-    import torch
-
-    from zoo import color
-
-    small = image.convert("RGB").resize((64, 64))
-    rgb = torch.from_numpy(np.array(small, dtype=np.float32) / 255).permute(2, 0, 1)
-    chroma = color.rgb_to_lab(rgb)[1:].norm(dim=0)
-    return bool(chroma.quantile(0.98) >= _COLORED)
