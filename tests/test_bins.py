@@ -62,7 +62,7 @@ def test_table_agrees_with_the_search() -> None:
 def test_rebalancing_weights_have_mean_one_under_the_prior() -> None:
     generator = torch.Generator().manual_seed(0)
     ab = torch.randn(5000, 2, generator=generator) * 12
-    index, weight = bins.soft_encode(ab)
+    index, weight = bins.soft_encode_map(ab.T[None, :, :, None])
     prior = torch.zeros(len(bins.bins())).index_add_(0, index.flatten(), weight.flatten()) / len(ab)
     weights = bins.rebalancing_weights(ab, 0.5)
     assert (prior * weights).sum().item() == pytest.approx(1, abs=1e-4)

@@ -81,7 +81,7 @@ def rebalancing_weights(ab: Tensor, rebalancing: float = 0.5) -> Tensor:
 
     Source: Zhang et al. 2016, equation 4.
     """
-    index, weight = soft_encode(ab.float())
+    index, weight = soft_encode_map(ab.T[None, :, :, None])
     count = len(bins())
     prior = torch.zeros(count).index_add_(0, index.flatten().cpu(), weight.flatten().cpu())
     prior = prior / prior.sum()
@@ -134,7 +134,8 @@ def annealed_mean(logits: Tensor, temperature: float = TEMPERATURE) -> Tensor:
 
     Source: Zhang et al. 2016, equation 5.
     """
-    p = torch.softmax(logits.float() / temperature, dim=1)
+    logits = logits.float()
+    p = torch.softmax((logits - logits.amax(1, keepdim=True)) / temperature, dim=1)  # no overflow at any temperature
     return torch.einsum("nqhw,qc->nchw", p, bins().to(p))
 
 
@@ -150,6 +151,6 @@ def perturb(logits: Tensor, seed: int, strength: float = 1.5) -> Tensor:
     """
     centers = bins()
     mix = torch.softmax(-(torch.cdist(centers, centers) ** 2) / (2 * (2 * GRID) ** 2), dim=1)
-    noise = torch.randn(4, 4, len(centers), generator=torch.Generator().manual_seed(seed)) @ mix.T
+    noise = torch.randn(4, 4, len(centers), generator=torch.Generator().manual_seed(int(seed))) @ mix.T
     noise = (noise / noise.std()).permute(2, 0, 1)[None].to(logits)
     return logits + strength * F.interpolate(noise, logits.shape[-2:], mode="bicubic", align_corners=True)

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from zoo import images, pipeline
@@ -59,13 +58,16 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
     and `init_pretrained`.
     """
 
-    spec: ModelSpec  # set by @register on the class, by zoo.load on the object
+    specs: ClassVar[tuple[ModelSpec, ...]] = ()  # of the family, set by @register
+    spec: ModelSpec  # of this object: the one whose configuration it has, else the family's first; zoo.load sets it
     weights: WeightsSpec | None = None
     roles: ClassVar[tuple[str, ...]] = ("colorizer",)
 
     def __init__(self, config: ConfigT) -> None:
         super().__init__()
         self.config = config
+        for spec in (*(s for s in self.specs if s.config == config), *self.specs)[:1]:
+            self.spec = spec
 
     # What a family writes
 
@@ -124,7 +126,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
 
         Args:
             image: A PIL image, a path, or an array as in `colorize_array`.
-            style: One of ``spec.styles``, for models that have several; None is the model's first.
+            style: One of ``spec.styles``, for models that have several; None leaves the choice to the model.
             saturation: Factor on the predicted chroma, >= 0.
             working_size: Side of the square whose area the network's input has; None is the model's own.
             temperature: Sharpness of the colour distribution, > 0, for models that predict one.
@@ -136,6 +138,10 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         """
         if isinstance(image, np.ndarray):
             pixels, alpha = image, None
+        elif not isinstance(image, Image.Image | str | os.PathLike):
+            raise ImageError(
+                "not a picture", found=type(image).__name__, expected="a PIL image, a numpy array or a path"
+            )
         else:
             picture = images.from_pil(image) if isinstance(image, Image.Image) else images.read(image)
             pixels, alpha = picture.pixels, picture.alpha
@@ -173,13 +179,12 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             ImageError: An array of another shape, dtype or range.
             OptionError: An option that this model does not support, or a value out of range.
         """
-        options = self._options(style=style, temperature=temperature, seed=seed)
-        size, saturation = self._checked(working_size, saturation)
+        predict = self._predictor(style, saturation, working_size, temperature, seed)
         with self._inference():
             return pipeline.colorize_array(
                 array,
-                partial(self._predict, **options),
-                working_size=size,
+                predict,
+                working_size=working_size or self.spec.working_size,
                 multiple_of=self.spec.multiple_of,
                 saturation=saturation,
             )
@@ -200,16 +205,18 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             ImageError: A tensor of another shape or range.
             OptionError: An option that this model does not support, or a value out of range.
         """
-        options = self._options(style=style, temperature=temperature, seed=seed)
-        size, saturation = self._checked(working_size, saturation)
+        if not isinstance(rgb, Tensor):
+            raise ImageError("not a batch of pictures", found=type(rgb).__name__, expected="a tensor (N, 1 | 3, H, W)")
+        predict = self._predictor(style, saturation, working_size, temperature, seed)
         with self._inference():
-            return pipeline.colorize_batch(
+            colored = pipeline.colorize_batch(
                 rgb,
-                partial(self._predict, **options),
-                working_size=size,
+                predict,
+                working_size=working_size or self.spec.working_size,
                 multiple_of=self.spec.multiple_of,
                 saturation=saturation,
             )
+        return colored.clone()  # outside inference mode, so that the caller may go on with it
 
     def colorize_file(
         self,
@@ -250,13 +257,43 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             source=Path(source),
         )
 
+    def check_options(
+        self,
+        *,
+        style: str | None = None,
+        saturation: float = 1.0,
+        working_size: int | None = None,
+        temperature: float | None = None,
+        seed: int | None = None,
+    ) -> None:
+        """Refuse what `colorize` would refuse, before any picture is touched; options as there.
+
+        Raises:
+            OptionError: An option that this model does not support, or a value of another type or out of range.
+        """
+        for name, value in {"style": style, "temperature": temperature, "seed": seed}.items():
+            if value is not None and name not in self.spec.supports:
+                raise OptionError(
+                    f"model {self.spec.name!r} has no option {name!r}", remedy=_who_supports(name, self.spec.name)
+                )
+        if style is not None and style not in self.spec.styles:
+            raise OptionError(
+                f"model {self.spec.name!r}: unknown style", found=repr(style), expected=" or ".join(self.spec.styles)
+            )
+        _check_number("saturation", saturation, 0, 10)
+        if temperature is not None:
+            _check_number("temperature", temperature, 0.001, 10)
+        if working_size is not None:
+            _check_number("working size", working_size, *WORKING_SIZES, whole=True)
+        if seed is not None:
+            _check_number("seed", seed, 0, 2**63 - 1, whole=True)
+
     def save(self, directory: str | os.PathLike[str]) -> Path:
         """Write ``config.json`` and ``model.safetensors``, which ``zoo.load("local-dir:...")`` reads back."""
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, folder / "model.safetensors"
-        )
+        state = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
+        (folder / "model.safetensors").write_bytes(save(state))
         config = {"format_version": FORMAT_VERSION, "model": self.spec.name, "config": asdict(self.config)}  # type: ignore[call-overload]
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         return folder
@@ -268,10 +305,26 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         """Where the parameters lie."""
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
-    def _predict(self, L: Tensor, **options: Any) -> Tensor:
-        x = L.to(self.device, torch.float32, memory_format=torch.channels_last)
-        with inference_autocast(x.device):
-            return self.predict_ab(x, **options).float().cpu()
+    def _predictor(
+        self,
+        style: str | None,
+        saturation: float,
+        working_size: int | None,
+        temperature: float | None,
+        seed: int | None,
+    ) -> pipeline.Predict:
+        self.check_options(
+            style=style, saturation=saturation, working_size=working_size, temperature=temperature, seed=seed
+        )
+        given = {"style": style, "temperature": temperature, "seed": seed}
+        options = {name: value for name, value in given.items() if value is not None}
+
+        def predict(L: Tensor) -> Tensor:
+            x = L.to(self.device, torch.float32, memory_format=torch.channels_last)
+            with inference_autocast(x.device):
+                return self.predict_ab(x, **options).float().cpu()
+
+        return predict
 
     @contextmanager
     def _inference(self) -> Iterator[None]:
@@ -280,36 +333,17 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         try:
             with torch.inference_mode():
                 yield
+        except RuntimeError as error:
+            if "memory" not in str(error):  # torch has no class of its own for memory that a CPU lacks
+                raise
+            raise ImageError(
+                f"not enough memory on {self.device} for a picture of this size",
+                found=str(error).splitlines()[0],
+                remedy="make the picture or working_size smaller, or close other programs",
+            ) from error
         finally:
             for module in training:
                 module.training = True
-
-    def _options(self, **given: Any) -> dict[str, Any]:
-        options = {name: value for name, value in given.items() if value is not None}
-        for name in options:
-            if name not in self.spec.supports:
-                raise OptionError(
-                    f"model {self.spec.name!r} has no option {name!r}", remedy=_who_supports(name, self.spec.name)
-                )
-        style = options.get("style")
-        if style is not None and style not in self.spec.styles:
-            raise OptionError(
-                f"model {self.spec.name!r}: unknown style", found=repr(style), expected=" or ".join(self.spec.styles)
-            )
-        temperature = options.get("temperature")
-        if temperature is not None and not 0 < temperature <= 10:
-            raise OptionError("temperature out of range", found=temperature, expected="above 0, at most 10")
-        return options
-
-    def _checked(self, working_size: int | None, saturation: float) -> tuple[int, float]:
-        if not 0 <= saturation <= 10:
-            raise OptionError("saturation out of range", found=saturation, expected="0 to 10; 1 leaves the model's own")
-        if working_size is None:
-            return self.spec.working_size, saturation
-        low, high = WORKING_SIZES
-        if not low <= working_size <= high:
-            raise OptionError("working size out of range", found=working_size, expected=f"{low} to {high} pixels")
-        return int(working_size), saturation
 
 
 def has_fast_bf16() -> bool:
@@ -322,6 +356,13 @@ def inference_autocast(device: torch.device) -> AbstractContextManager[Any]:
     if device.type == "cpu" and has_fast_bf16():
         return torch.autocast("cpu", torch.bfloat16)
     return nullcontext()
+
+
+def _check_number(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:
+    kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        number = "a whole number" if whole else "a number"
+        raise OptionError(f"bad {name}", found=repr(value), expected=f"{number} from {low} to {high}")
 
 
 def _who_supports(option: str, asked: str) -> str:

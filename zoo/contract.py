@@ -1,4 +1,4 @@
-"""What every model must do, as plain checks: run by this project's tests and by `colorzoo check` on plug-ins.
+"""What every model must do, as plain checks: run by this project's tests, and by `run` on plug-ins.
 
 A check takes a function that makes a new untrained model of the smallest configuration, always the same one.
 """

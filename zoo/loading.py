@@ -45,7 +45,10 @@ def load(name: str, *, device: str | torch.device | None = None) -> Colorizer[An
     if model.state_dict():
         _fill(model, source.state_file(), name)
     try:
-        model = model.eval().to(torch.device(device or "cpu"))
+        place = torch.device(device or "cpu")
+        if place.type == "meta":
+            raise RuntimeError("it holds no data")
+        model = model.eval().to(place)
         return model.to(memory_format=torch.channels_last)  # what convolutions are fastest in
     except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
         raise OptionError(f"device {str(device)!r} cannot be used", found=str(error).splitlines()[0]) from error
@@ -108,8 +111,12 @@ def _find(name: str) -> _Source:
     if not isinstance(name, str):
         raise UnknownModelError("model name is not text", found=repr(name), expected="e.g. 'fusion'")
     if name.startswith(FOLDER):
-        folder = Path(name.removeprefix(FOLDER)).expanduser()
-        return _Source(name, *_read_config(_existing(folder / CONFIG_FILE, name), name), folder=folder)
+        try:
+            folder = Path(name.removeprefix(FOLDER)).expanduser()
+            config_file = _existing(folder / CONFIG_FILE, name)
+        except (OSError, RuntimeError) as error:  # a path too long, a user who is not there
+            raise WeightsError(f"{name}: not a folder", found=error) from error
+        return _Source(name, *_read_config(config_file, name), folder=folder)
     if name.startswith(HUB):
         match = _REPOSITORY.match(name.removeprefix(HUB))
         if match is None:
@@ -151,7 +158,7 @@ def _read_config(path: Path, name: str) -> tuple[ModelSpec, type[Colorizer[Any]]
         version, model, values = table["format_version"], table["model"], table["config"]
     except OSError as error:
         raise WeightsError(f"{where} cannot be read", found=error.strerror) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(
             f"{where} is not one of colorzoo's",
             found=f"{type(error).__name__}: {error}",

@@ -54,7 +54,8 @@ def register(*specs: ModelSpec) -> Callable[[C], C]:
                 f"model name {taken[0]!r} is already taken by {owner.__module__}.{owner.__qualname__}",
                 remedy="choose another name",
             )
-        cls.spec = specs[0]
+        cls.specs = (*cls.__dict__.get("specs", ()), *specs)
+        cls.spec = cls.specs[0]
         _models.update({s.name: (s, cls) for s in specs})
         return cls
 

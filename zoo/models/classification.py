@@ -11,7 +11,15 @@ from torch import Tensor, nn
 
 from zoo import bins
 from zoo.colorizer import Batch, Loss
-from zoo.models._backbones import Decoder, HasEncoder, PlainEncoder, TimmEncoder, make_encoder
+from zoo.models._backbones import (
+    Decoder,
+    HasEncoder,
+    PlainEncoder,
+    TimmEncoder,
+    check_range,
+    check_widths,
+    make_encoder,
+)
 from zoo.registry import register
 from zoo.spec import ModelSpec, packaged_weights
 
@@ -35,6 +43,13 @@ class ClassificationConfig:
     decoder_widths: tuple[int, ...] = (160, 128, 64)
     rebalancing: float = 0.5
     temperature: float = bins.TEMPERATURE
+
+    def __post_init__(self) -> None:
+        check_widths("encoder_widths", self.encoder_widths, 4)
+        check_range("encoder_depth", self.encoder_depth, 0, 64)
+        check_widths("decoder_widths", self.decoder_widths, 3)
+        check_range("rebalancing", self.rebalancing, 0.01, 1)
+        check_range("temperature", self.temperature, 0.001, 10)
 
     @classmethod
     def tiny(cls) -> "ClassificationConfig":

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from zoo import bins
 from zoo.colorizer import Batch, Loss
 from zoo.errors import OptionError
-from zoo.models._backbones import AB_SCALE, Decoder, HasEncoder, TimmEncoder
+from zoo.models._backbones import AB_SCALE, Decoder, HasEncoder, TimmEncoder, check_range, check_widths
 from zoo.registry import register
 from zoo.spec import ModelSpec, packaged_weights
 
@@ -39,6 +39,13 @@ class FusionConfig:
     regression_weight: float = 0.5
     beta: float = 10.0
     vivid_temperature: float = bins.TEMPERATURE
+
+    def __post_init__(self) -> None:
+        check_widths("decoder_widths", self.decoder_widths, 3)
+        check_range("rebalancing", self.rebalancing, 0.01, 1)
+        check_range("regression_weight", self.regression_weight, 0, 1e6)
+        check_range("beta", self.beta, 0, 1e6)
+        check_range("vivid_temperature", self.vivid_temperature, 0.001, 10)
 
     @classmethod
     def tiny(cls) -> "FusionConfig":
@@ -93,19 +100,21 @@ class Fusion(HasEncoder[FusionConfig]):
         """The answer of the style asked for, (N, 2, H/4, W/4) in Lab units.
 
         ``faithful`` has one answer; a ``temperature`` or ``seed`` without a style asks for ``vivid``.
-
-        Raises:
-            OptionError: ``temperature`` or ``seed`` with the style ``faithful``.
         """
         dials = options.keys() & {"temperature", "seed"}
         if options.get("style", "vivid" if dials else "faithful") == "faithful":
-            if dials:
-                raise OptionError(f"model 'fusion': {' and '.join(sorted(dials))} need style 'vivid'")
             return self(L)[0]  # type: ignore[no-any-return]
         logits = self(L)[1]
         if "seed" in options:
             logits = bins.perturb(logits, options["seed"])
         return bins.annealed_mean(logits, options.get("temperature", self.config.vivid_temperature))
+
+    def check_options(self, **options: Any) -> None:
+        """As `Colorizer.check_options`; the style ``faithful`` has one answer, which no option turns."""
+        super().check_options(**options)
+        for name in ("temperature", "seed"):
+            if options.get("style") == "faithful" and options.get(name) is not None:
+                raise OptionError(f"model 'fusion': style 'faithful' takes no {name}", remedy="use style 'vivid'")
 
     def fit_statistics(self, ab: Tensor) -> None:
         """The weight of each bin, from the training photos' own colours."""

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from zoo.colorizer import Batch, Loss
 from zoo.errors import ConfigError
-from zoo.models._backbones import AB_SCALE, Decoder, HasEncoder, make_encoder
+from zoo.models._backbones import AB_SCALE, Decoder, HasEncoder, check_range, check_widths, make_encoder
 from zoo.registry import register
 from zoo.spec import ModelSpec, packaged_weights
 
@@ -51,6 +51,10 @@ class RegressionConfig:
     def __post_init__(self) -> None:
         if self.network not in ("unet", *_CLASSIC):
             raise ConfigError("unknown network", found=repr(self.network), expected=f"unet, {', '.join(_CLASSIC)}")
+        check_widths("encoder_widths", self.encoder_widths, 4)
+        check_range("encoder_depth", self.encoder_depth, 0, 64)
+        check_widths("decoder_widths", self.decoder_widths, 3)
+        check_range("beta", self.beta, 0, 1e6)
 
     @classmethod
     def tiny(cls) -> "RegressionConfig":
