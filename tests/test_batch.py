@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from zoo.batch import Result, colorize_files, find, plan
-from zoo.errors import ImageError, OptionError
+from zoo.errors import ImageError, OptionError, ZooError
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -148,6 +148,8 @@ def test_results_inside_the_input_are_not_coloured_again(tmp_path: Path) -> None
         (["in"], "out.png", "names one file"),
         (["in/a.jpg", "b.jpg"], "out.png", "names one file"),
         (["b.jpg"], "out.xyz", "cannot be written as .xyz"),
+        (["b.jpg"], "x" * 300, "cannot be written"),
+        (["b.jpg"], "x" * 300 + ".png", "cannot be written"),
         (["b.jpg"], "plain", "is a file"),
         (["b.jpg"], "plain/sub", "cannot be written to"),
         (["b.jpg"], "plain/c.jpg", "cannot be written to"),
@@ -205,7 +207,9 @@ def test_a_run_can_be_repeated_until_all_is_done(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.jpg", "bad.jpg", "c.jpg"]
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError()])
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), MemoryError(), ZooError("not enough memory")]
+)
 def test_what_befalls_one_file_does_not_stop_the_rest(tmp_path: Path, error: Exception) -> None:
     def fail_first(source: Path, target: Path, *, overwrite: bool) -> None:
         if source.name == "a.jpg":
@@ -227,6 +231,14 @@ def test_what_is_no_fault_of_the_file_stops_the_run(tmp_path: Path, error: BaseE
     with pytest.raises(type(error)):
         list(colorize_files(plan([photos], tmp_path / "out"), fail))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_name_that_grows_too_long_fails_by_itself(tmp_path: Path) -> None:
+    stem = "x" * 251
+    photos = touch(tmp_path / "in", "a.jpg", f"{stem}.gif", f"{stem}.png", "z.jpg")
+    results = list(colorize_files(plan([photos], tmp_path / "out"), copy))
+    assert statuses(results) == ["done", "failed", "done", "done"]
+    assert results[1].error
 
 
 def test_a_failure_leaves_no_empty_folders(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from zoo import loading, registry
 from zoo.cli import app
 from zoo.colorizer import Batch, Colorizer, Loss
+from zoo.errors import OptionError
 from zoo.spec import ModelSpec, WeightsSpec
 
 SIZE = (48, 32)  # width, height
@@ -255,6 +256,11 @@ class Tint(Colorizer[TintConfig]):
     def loss(self, batch: Batch, role: str = "colorizer") -> Loss:
         raise AssertionError
 
+    def check_options(self, **options: Any) -> None:
+        super().check_options(**options)
+        if options.get("style") == "red" and options.get("temperature") is not None:
+            raise OptionError("style 'red' takes no temperature")
+
     def predict_ab(self, L: torch.Tensor, **options: Any) -> torch.Tensor:
         ab = self(L)
         strength = self.config.strength * options.get("temperature", 1.0)
@@ -361,6 +367,8 @@ def test_a_named_file_that_is_no_picture_fails(grey_jpeg: Path, tmp_path: Path) 
         (["missing.jpg", "--out", "o"], "no such file"),
         (["grey.jpg", "--out", "grey.jpg", "--force"], "overwrite a source"),
         (["empty", "--out", "o"], "no pictures"),
+        (["grey.jpg", "--out", "x" * 300 + ".png"], "cannot be written"),
+        (["grey.jpg", "--out", "x" * 300], "cannot be written"),
         (["grey.jpg", "--out", "o.xyz"], "cannot be written as .xyz"),
         (["grey.jpg"], "--out"),
         (["--out", "o"], "INPUT"),
@@ -410,9 +418,18 @@ def test_list_names_every_model(tint: str) -> None:
     assert result.exit_code == 0
     lines = {line.split()[0]: line for line in result.stdout.splitlines()}
     assert set(lines) == {"MODEL", *registry.list_models()}
-    assert lines["grayscale"].split()[1] == "none"
+    assert lines["grayscale"].split()[1:3] == ["not", "needed"]
     for shown in ("v1", "CC0-1.0", "yes", "2.5", "red|blue", "temperature", "One colour"):
         assert shown in lines["tint"]
+
+
+def test_list_tells_untrained_from_weightless(tint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tint, "parameters", lambda self: iter([torch.zeros(1)]))
+    spec = replace(registry.find(tint)[0], weights=())
+    monkeypatch.setattr(registry, "find", lambda name: (spec, Tint))
+    monkeypatch.setattr(registry, "list_models", lambda: [tint])
+    assert call("list").stdout.splitlines()[1].split()[1:3] == ["not", "trained"]
+    assert "not trained" in call("show", tint).stdout
 
 
 def test_list_as_json(tint: str) -> None:
@@ -429,7 +446,7 @@ def test_show_tells_all(tint: str) -> None:
     shown = json.loads(call("show", tint, "--json").stdout)
     assert shown["config"] == {"strength": 30.0}
     assert shown["parameters"] == 0
-    assert "no weights" in call("show", "grayscale").stdout
+    assert "no weights needed" in call("show", "grayscale").stdout
 
 
 def test_show_of_an_unknown_model_offers_near_names() -> None:
@@ -538,12 +555,61 @@ def test_compare_applies_options_where_they_are_supported(tint: str, grey_jpeg: 
     assert mean_ab_signs(tmp_path / "g.png")[1] > 1
 
 
+def test_compare_draws_a_style_without_the_option_it_refuses(tint: str, grey_jpeg: Path, tmp_path: Path) -> None:
+    arguments = ("compare", grey_jpeg, "--models", "tint:red,tint:blue", "--cell", 96)
+    for name, options in (("plain.png", ()), ("dialed.png", ("--temperature", 0.5))):
+        result = call(*arguments, *options, "--out", tmp_path / name)
+        assert result.exit_code == 0, result.output
+    assert result.stderr == "note: --temperature 0.5 does not apply to tint:red\n"
+    plain, dialed = (np.asarray(Image.open(tmp_path / name)) for name in ("plain.png", "dialed.png"))
+    changed = (plain != dialed).any(axis=(0, 2)).nonzero()[0]
+    assert changed.min() > 200, "the red column is as it was"
+
+
+def test_options_are_checked_where_all_results_exist(tint: str, pictures: Path, tmp_path: Path) -> None:
+    arguments = ("colorize", pictures, "-m", tint, "-o", tmp_path / "out")
+    assert call(*arguments).exit_code == 0
+    result = call(*arguments, "--saturation", "99")
+    assert result.exit_code == 2
+    assert "saturation" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["bench", "evaluate"])
+def test_figures_are_printed_though_they_cannot_be_written(
+    command: str, grey_jpeg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import zoo.bench
+
+    monkeypatch.setattr(zoo.bench, "bench", lambda *args, **options: {"ratio": 7})
+    arguments = ["bench", "grayscale"] if command == "bench" else ["evaluate", "--data", tmp_path, "--models", "tint"]
+    if command == "evaluate":
+        import zoo.evaluation.evaluate as evaluation
+
+        monkeypatch.setattr(loading, "load", lambda *args, **options: None)
+        monkeypatch.setattr(evaluation, "answers_of", lambda *args: {})
+        monkeypatch.setattr(evaluation, "evaluate", lambda *args, **options: {"ratio": 7})
+    for out in (grey_jpeg / "f.json", tmp_path, tmp_path / ("x" * 300)):
+        result = call(*arguments, "--out", out)
+        assert result.exit_code == 2, result.output
+        assert json.loads(result.stdout) == {"ratio": 7}
+        assert result.stderr.startswith(f"error: {out}: cannot be written")
+        assert result.stderr.count("\n") == 1
+    assert call(*arguments, "--out", tmp_path / "new" / "f.json").exit_code == 0
+    assert json.loads((tmp_path / "new" / "f.json").read_text()) == {"ratio": 7}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--models", "tint", "--style", "green"], "--style green: none of the models"),
+        (["--models", "tint", "--style", "green"], "unknown style"),
         (["--models", "grayscale", "--temperature", "1"], "--temperature 1.0: none of the models"),
-        (["--models", "tint", "--temperature", "99"], "temperature out of range"),
+        (["--models", "tint", "--temperature", "99"], "temperature"),
+        (["--models", "tint:red,grayscale", "--temperature", "0.5"], "style 'red' takes no temperature"),
+        (["--models", "tint", "--saturation", "-1"], "saturation"),
+        (["--models", "tint", "--working-size", "1"], "working size"),
+        (["--models", "tint", "--out", "grey.jpg/g.png"], "cannot be written"),
+        (["--models", "tint", "--out", "/proc/nope/g.png"], "cannot be written"),
+        (["--models", "tint", "--out", "x" * 300 + ".png"], "cannot be written"),
         (["--models", "tint:green"], "unknown style"),
         (["--models", "grayscale:red"], "has no option 'style'"),
         (["--models", "tint,,grayscale"], "empty name"),
@@ -563,6 +629,7 @@ def test_compare_refuses_what_cannot_be(
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Tint, "predict_ab", None)  # refused before the work
     for name in "abc":
         shutil.copy(grey_jpeg, tmp_path / name)
     out = [] if "--out" in arguments else ["--out", "g.png"]

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from stat import S_ISDIR, S_ISREG
@@ -105,7 +105,7 @@ def plan(inputs: Sequence[StrPath], out: StrPath) -> list[Item]:
     if not os.fspath(out):
         raise ImageError("the output path is empty")
     target = Path(out)
-    there = _stat(target)
+    there = status_of_output(out)
     if target.suffix and not os.fspath(out).endswith(("/", os.sep)) and not _is_folder(there):
         items = [_single(inputs, target)]
         _check_writable(target.parent)
@@ -147,26 +147,61 @@ def colorize_files(
     for item in items:
         if item.problem is not None:
             yield Result(item.source, item.target, "failed", item.problem)
-        elif not overwrite and item.target.is_file():
+        elif not overwrite and _is_file(_stat(item.target)):
             yield Result(item.source, item.target, "skipped")
         else:
             yield _colorize(item, colorize_file, overwrite)
 
 
-def _colorize(item: Item, colorize_file: Callable[..., object], overwrite: bool) -> Result:
-    missing = [folder for folder in item.target.parents if not folder.exists()]
+def status_of_output(out: StrPath) -> os.stat_result | None:
+    """What lies at ``out``; None where there is nothing yet.
+
+    Raises:
+        ImageError: A path that can never be, such as one that is too long.
+    """
     try:
-        item.target.parent.mkdir(parents=True, exist_ok=True)
-        colorize_file(item.source, item.target, overwrite=overwrite)
+        return Path(out).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise _unwritable(Path(out), error) from error
+
+
+@contextmanager
+def folder_for(target: Path) -> Iterator[None]:
+    """A context in which the folder of ``target`` exists; folders made for it go again where no ``target`` comes.
+
+    Raises:
+        ImageError: The folder cannot be made.
+    """
+    missing = [folder for folder in target.parents if _stat(folder) is None]
+    try:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(target, error) from error
+        yield
+    finally:
+        if _stat(target) is None:  # failed or interrupted: leave no empty folders
+            for folder in missing:
+                with suppress(OSError):
+                    folder.rmdir()
+
+
+def _unwritable(path: Path, error: OSError | ValueError) -> ImageError:
+    return ImageError(
+        f"{path}: cannot be written", found=getattr(error, "strerror", None) or error, remedy="choose another path"
+    )
+
+
+def _colorize(item: Item, colorize_file: Callable[..., object], overwrite: bool) -> Result:
+    try:
+        with folder_for(item.target):
+            colorize_file(item.source, item.target, overwrite=overwrite)
     except OptionError:
         raise
     except ITEM_ERRORS as error:
         return Result(item.source, item.target, "failed", str(error) or type(error).__name__)
-    finally:
-        if not item.target.exists():  # failed or interrupted: leave no empty folders
-            for folder in missing:
-                with suppress(OSError):
-                    folder.rmdir()
     return Result(item.source, item.target, "done")
 
 
@@ -260,6 +295,10 @@ def _stat(path: StrPath) -> os.stat_result | None:
 def _identity(status: os.stat_result | None) -> Identity | None:
     """What tells a file from all others, whatever its path."""
     return None if status is None else (status.st_dev, status.st_ino)
+
+
+def _is_file(status: os.stat_result | None) -> bool:
+    return status is not None and S_ISREG(status.st_mode)
 
 
 def _is_folder(status: os.stat_result | None) -> bool:

@@ -1,10 +1,11 @@
 """`colorzoo bench`: how fast a model is on this machine, as ratios in one run."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from zoo.cli.figures import report
 
 
 def bench(
@@ -18,8 +19,4 @@ def bench(
     figures = benchmark.bench(
         name, repeats=repeats, progress=lambda what: typer.echo(f"measuring {what} ...", err=True)
     )
-    text = json.dumps(figures, indent=2)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text + "\n", encoding="utf-8")
-    typer.echo(text)
+    report(figures, out)

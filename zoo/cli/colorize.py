@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from zoo.spec import ModelSpec
+    from zoo.colorizer import Colorizer
 
 T = TypeVar("T")
 
@@ -62,15 +62,16 @@ def colorize(
     single = len(inputs) == 1 and not Path(inputs[0]).is_dir()
     if single and items[0].target.exists() and not force:
         raise ImageError(f"{items[0].target}: exists already", remedy="choose another name, or --force to replace it")
-    colorize_file = partial(
-        loading.load(model, device=device).colorize_file,
-        style=style,
-        saturation=saturation,
-        temperature=temperature,
-        working_size=working_size,
-        seed=seed,
-        quality=quality,
-    )
+    colorizer = loading.load(model, device=device)
+    options: dict[str, Any] = {
+        "style": style,
+        "saturation": saturation,
+        "temperature": temperature,
+        "working_size": working_size,
+        "seed": seed,
+    }
+    colorizer.check_options(**options)
+    colorize_file = partial(colorizer.colorize_file, quality=quality, **options)
     counts: Counter[str] = Counter()
     failures: list[str] = []
     interrupted = False
@@ -120,13 +121,17 @@ def compare(
     import numpy as np
 
     from zoo import batch, color, grid, images, loading
-    from zoo.errors import ImageError, OptionError
+    from zoo.errors import ImageError
 
     found = batch.find(inputs, skip=out)
     target = _check_sheet(out, [f.source for f in found], cell, force)
+    with batch.folder_for(target):  # made now, to fail before the work
+        pass
     wanted = _parse_models(models)
-    options = _options_by_model(wanted, {"style": style, "temperature": temperature, "seed": seed})
     loaded = {name: loading.load(name, device=device) for name in {"grayscale": None} | dict(wanted)}
+    loaded["grayscale"].check_options(saturation=saturation, working_size=working_size)
+    given = {"style": style, "temperature": temperature, "seed": seed}
+    options = _options_by_column(wanted, [loaded[name] for name, _ in wanted], given)
     columns = [
         ("grey", "grayscale", {}),
         *((_label(n, o), n, o) for (n, _), o in zip(wanted, options, strict=True)),
@@ -147,8 +152,6 @@ def compare(
                 colored = loaded[name].colorize(original, saturation=saturation, working_size=working_size, **chosen)
                 row.append(grid.fit(colored, cell))
             shown = grid.fit(original, cell)
-        except OptionError:
-            raise
         except batch.ITEM_ERRORS as error:
             failures.append(_failure(item.source, str(error) or type(error).__name__))
         else:
@@ -159,8 +162,8 @@ def compare(
         headers.append("original")
     if rows:
         sheet = grid.grid([row[: len(headers)] for row in rows], headers, row_labels=labels, cell=cell)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        images.write(target, np.asarray(sheet), quality=quality, overwrite=force)
+        with batch.folder_for(target):
+            images.write(target, np.asarray(sheet), quality=quality, overwrite=force)
     for failure in failures:
         typer.echo(failure, err=True)
     typer.echo(f"{len(rows)} done, {len(failures)} failed" + (f": {target}" if rows else ""))
@@ -189,7 +192,7 @@ def _failure(source: Path, error: str) -> str:
 
 
 def _check_sheet(out: str, sources: list[Path], cell: int, force: bool) -> Path:
-    from zoo import images
+    from zoo import batch, images
     from zoo.errors import ImageError, OptionError
 
     target = Path(out)
@@ -197,9 +200,10 @@ def _check_sheet(out: str, sources: list[Path], cell: int, force: bool) -> Path:
         raise ImageError(
             f"{out or '--out'}: not a picture file that can be written", expected="a name such as grid.png"
         )
-    if any(target.exists() and target.samefile(source) for source in sources if source.exists()):
+    there = batch.status_of_output(out) is not None
+    if any(there and target.samefile(source) for source in sources if source.exists()):
         raise ImageError(f"{target}: is one of the inputs", remedy="choose another name for the sheet")
-    if target.exists() and not force:
+    if there and not force:
         raise ImageError(f"{target}: exists already", remedy="choose another name, or --force to replace it")
     most = 16_000 if target.suffix.lower() == ".webp" else 65_000  # pixels a side that the formats can hold
     if len(sources) * cell * 1.1 > most:
@@ -225,34 +229,42 @@ def _parse_models(text: str) -> list[tuple[str, str | None]]:
     return list(dict.fromkeys((m["name"], m["style"]) for m in matches if m))
 
 
-def _options_by_model(wanted: list[tuple[str, str | None]], given: dict[str, Any]) -> list[dict[str, Any]]:
-    """The options of each model: its own style, and of ``given`` what it supports; says which go without."""
-    from zoo import loading
+def _options_by_column(
+    wanted: list[tuple[str, str | None]], colorizers: "list[Colorizer[Any]]", given: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The options of each column: its own style, and of ``given`` what it accepts; says which go without.
+
+    Raises:
+        OptionError: A style that a column asks for itself, or an option that no column accepts.
+    """
     from zoo.errors import OptionError
 
-    specs = [loading.describe(name) for name, _ in wanted]
-    options = [{} if style is None else {"style": style} for _, style in wanted]
+    options: list[dict[str, Any]] = [{} if style is None else {"style": style} for _, style in wanted]
+    for colorizer, own in zip(colorizers, options, strict=True):
+        colorizer.check_options(**own)
+    labels = [_label(name, own) for (name, _), own in zip(wanted, options, strict=True)]
     for option, value in given.items():
         if value is None:
             continue
-        takers = [_takes(spec, option, value) for spec in specs]
-        if not any(takers):
-            raise OptionError(
+        without: list[str] = []
+        refusal: OptionError | None = None  # of a model that has the option, since that says what is wrong with it
+        for label, colorizer, own in zip(labels, colorizers, options, strict=True):
+            try:
+                colorizer.check_options(**(own | {option: value}))
+            except OptionError as error:
+                without.append(label)
+                refusal = error if option in colorizer.spec.supports else refusal
+            else:
+                own.setdefault(option, value)
+        if len(without) == len(labels):
+            raise refusal or OptionError(
                 f"--{option} {value}: none of the models has it",
-                found=", ".join(name for name, _ in wanted) or "no model that has weights",
+                found=", ".join(labels) or "no model that has weights",
                 remedy="see OPTIONS in `colorzoo list`",
             )
-        without = [name for (name, _), takes in zip(wanted, takers, strict=True) if not takes]
         if without:
             typer.echo(f"note: --{option} {value} does not apply to {', '.join(dict.fromkeys(without))}", err=True)
-        for own, takes in zip(options, takers, strict=True):
-            if takes:
-                own.setdefault(option, value)
     return options
-
-
-def _takes(spec: "ModelSpec", option: str, value: Any) -> bool:
-    return option in spec.supports and (option != "style" or value in spec.styles)
 
 
 def _label(name: str, options: dict[str, Any]) -> str:

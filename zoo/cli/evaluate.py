@@ -1,10 +1,11 @@
 """`colorzoo evaluate`: models against the true colours of a folder of photos."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from zoo.cli.figures import report
 
 
 def evaluate(
@@ -26,8 +27,4 @@ def evaluate(
         answers |= answers_of(loading.load(name.strip()), name.strip())
     photos = sorted(p for p in data.rglob("*") if p.suffix.lower() in images.READABLE_SUFFIXES)[:limit]
     figures = run(answers, photos, size=size, progress=lambda p: tqdm(p, unit="photo"))
-    text = json.dumps(figures, indent=2)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text + "\n", encoding="utf-8")
-    typer.echo(text)
+    report(figures, out)

@@ -26,7 +26,7 @@ def list_(as_json: AsJson = False) -> None:
         table.append(
             (
                 spec.name,
-                weights.tag if weights else "none",
+                weights.tag if weights else "not trained" if _parameters(spec) else "not needed",
                 weights.license if weights else "-",
                 _yes(weights.commercial_use) if weights else "-",
                 _megabytes(weights) if weights else "-",
@@ -44,11 +44,10 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show all that is known of a model and its weights."""
-    from zoo import loading, registry
+    from zoo import loading
 
     spec = loading.describe(name)
-    config = (spec.weights[0].config if spec.weights else None) or spec.config
-    parameters = sum(p.numel() for p in registry.find(spec.name)[1](config).parameters())
+    parameters = _parameters(spec)
     if as_json:
         typer.echo(json.dumps(_as_dict(spec) | {"parameters": parameters}, indent=2))
         return
@@ -64,7 +63,7 @@ def show(
     _print_fields(fields)
     _print_fields({f"config {key}": value for key, value in _as_dict(spec)["config"].items()})
     if not spec.weights:
-        typer.echo("  no weights")
+        typer.echo("  not trained: no weights" if parameters else "  no weights needed")
     for weights in spec.weights:
         typer.echo(f"\n{spec.name}.{weights.tag}" + (" (default)" if weights is spec.weights[0] else ""))
         known = _plain(asdict(weights))
@@ -72,6 +71,13 @@ def show(
         del known["tag"]
         _print_fields(known)
         _print_fields({f"config {key}": value for key, value in config.items()})
+
+
+def _parameters(spec: "ModelSpec") -> int:
+    from zoo import registry
+
+    config = (spec.weights[0].config if spec.weights else None) or spec.config
+    return sum(p.numel() for p in registry.find(spec.name)[1](config).parameters())
 
 
 def _print_fields(fields: dict[str, Any]) -> None:

@@ -12,6 +12,9 @@ from zoo.errors import ImageError
 
 Array = npt.NDArray[Any]
 
+_STRIP_PIXELS = 1 << 18
+_READ_BYTES = 1 << 24  # of compressed data, ahead of the decoder; tifffile takes sixteen times as much
+
 
 def grey(values: Array, name: str) -> npt.NDArray[np.uint16]:
     """Integers in [0, 65535], or floating point in [0, 1], as uint16."""
@@ -26,7 +29,22 @@ def grey(values: Array, name: str) -> npt.NDArray[np.uint16]:
             expected=f"0 to {top}",
             remedy="scale them, or save the picture with 8 or 16 bits",
         )
-    return np.rint(values * 65535).astype(np.uint16) if top == 1 else values.astype(np.uint16)
+    return _scaled(values, 65535) if top == 1 else values.astype(np.uint16)
+
+
+def _scaled(values: Array, factor: float) -> npt.NDArray[np.uint16]:
+    """(..., H, W) times ``factor``, rounded to uint16, in the same memory order."""
+    wide = np.float64(factor) if values.dtype.kind != "f" else np.float32(factor)  # float16 does not hold 65535
+    result = np.empty_like(values, dtype=np.uint16)
+    for rows in strips(*values.shape[-2:]):
+        result[..., rows, :] = np.rint(values[..., rows, :] * wide)
+    return result
+
+
+def strips(height: int, width: int) -> list[slice]:
+    """Slices of rows that cover a picture: what is computed strip by strip needs no second picture's memory."""
+    rows = max(1, _STRIP_PIXELS // width)
+    return [slice(top, top + rows) for top in range(0, height, rows)]
 
 
 def png(file: IO[bytes]) -> Array | None:
@@ -62,23 +80,30 @@ def tiff_arrays(page: Any, name: str) -> tuple[Array, Array | None]:
             expected="grey, RGB or CMYK, unsigned or floating point",
             remedy="convert it to RGB of 8 or 16 bits",
         )
-    stored = page.asarray(squeeze=False)[0, 0] if page.planarconfig == 1 else page.asarray(squeeze=False)
-    stored = stored.reshape(samples, page.imagelength, page.imagewidth) if page.planarconfig == 2 else stored
-    planes = stored if page.planarconfig == 2 else np.moveaxis(stored, -1, 0)
+    stored = page.asarray(squeeze=False, buffersize=_READ_BYTES)
+    if page.planarconfig == 2:
+        planes = stored.reshape(samples, page.imagelength, page.imagewidth)
+    else:
+        planes = np.moveaxis(stored[0, 0], -1, 0)
     if planes.dtype.kind == "f":
         planes = grey(planes, name)
     elif page.bitspersample != 16:
-        planes = np.rint(planes * (65535 / (2**page.bitspersample - 1))).astype(np.uint16)
+        planes = _scaled(planes, 65535 / (2**page.bitspersample - 1))
     planes = planes.astype(np.uint16, copy=False)
-    pixels = planes[0] if colors == 1 else np.moveaxis(planes[:colors], 0, -1)
+    color = planes[:colors]
     if page.photometric == 0:  # white is zero
-        pixels = 65535 - pixels
+        color = 65535 - color
     extra = int(page.extrasamples[0]) if page.extrasamples else 0
     alpha = np.ascontiguousarray(planes[colors]) if extra in (1, 2) and samples > colors else None
     if extra == 1 and alpha is not None:  # colors are multiplied by alpha
-        divisor = np.maximum(alpha, 1).astype(np.float32)
-        ratio = pixels / (divisor if colors == 1 else divisor[..., None])
+        _divide(color, alpha)
+    return np.ascontiguousarray(color[0] if colors == 1 else np.moveaxis(color, 0, -1)), alpha
+
+
+def _divide(color: npt.NDArray[np.uint16], alpha: npt.NDArray[np.uint16]) -> None:
+    """Divide ``color`` (C, H, W) by ``alpha`` (H, W), in place."""
+    for rows in strips(*alpha.shape):
+        ratio = color[:, rows] / np.maximum(alpha[rows], 1).astype(np.float32)
         np.minimum(ratio, 1, out=ratio)
         ratio *= 65535
-        pixels = np.rint(ratio, out=ratio).astype(np.uint16)
-    return np.ascontiguousarray(pixels), alpha
+        color[:, rows] = np.rint(ratio)

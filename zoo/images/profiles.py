@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
 
+from zoo.images.deep import strips
+
 Array = npt.NDArray[Any]
 
 _logger = logging.getLogger(__name__)
@@ -100,7 +102,7 @@ def _grey_table(profile: bytes, space: str, itemsize: int) -> Array | None:
 def _mixed_inks(cmyk: Array) -> Array:
     top = np.iinfo(cmyk.dtype).max
     rgb = np.empty((*cmyk.shape[:2], 3), cmyk.dtype)
-    light = top - cmyk[..., 3].astype(np.uint32)
-    for channel in range(3):
-        rgb[..., channel] = ((top - cmyk[..., channel]) * light + top // 2) // top
+    for rows in strips(*cmyk.shape[:2]):
+        light = top - cmyk[rows, :, 3:].astype(np.uint32)
+        rgb[rows] = ((top - cmyk[rows, :, :3]) * light + top // 2) // top
     return rgb

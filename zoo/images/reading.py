@@ -185,7 +185,7 @@ def _open(kind: str, file: IO[bytes], name: str) -> ImageFile.ImageFile:
             import pillow_heif
         except ImportError as error:
             raise ImageError(
-                f"{name}: HEIC pictures need the package pillow-heif", remedy="pip install 'colorzoo[heic]'"
+                f"{name}: HEIC pictures need the package pillow-heif", remedy="pip install pillow-heif"
             ) from error
         return cast(ImageFile.ImageFile, pillow_heif.HeifImageFile(file))  # type: ignore[no-untyped-call]
     if kind == "AVIF":

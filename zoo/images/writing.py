@@ -62,7 +62,12 @@ class _Job:
     @property
     def samples(self) -> Array:
         """(H, W) or (H, W, 2 | 3 | 4), alpha last."""
-        return np.ascontiguousarray(self.pixels if self.alpha is None else np.dstack([self.pixels, self.alpha]))
+        return self.rows(slice(None))
+
+    def rows(self, rows: slice) -> Array:
+        """Some rows of `samples`."""
+        pixels = self.pixels[rows]
+        return np.ascontiguousarray(pixels if self.alpha is None else np.dstack([pixels, self.alpha[rows]]))
 
     @property
     def dpi_option(self) -> dict[str, tuple[float, float]]:
@@ -70,16 +75,15 @@ class _Job:
         return {} if self.dpi is None else {"dpi": self.dpi}
 
 
-def output_suffix(path: StrPath, *, has_alpha: bool = False) -> str:
+def output_suffix(path: StrPath) -> str:
     """The suffix for a result that takes after ``path``: its own where that can be written, else ``.png``.
 
     Args:
         path: Need not exist; only its suffix is looked at.
-        has_alpha: Whether the result is transparent, which JPEG and BMP cannot be.
     """
     suffix = Path(path).suffix
     kind = _FORMATS.get(suffix.lower())
-    if kind is None or (kind == "AVIF" and not features.check("avif")) or (has_alpha and kind in _OPAQUE):
+    if kind is None or (kind == "AVIF" and not features.check("avif")):
         return ".png"
     return suffix
 
@@ -130,7 +134,8 @@ def write(
     if alpha is not None and kind in _OPAQUE:
         if alpha.min() < np.iinfo(alpha.dtype).max:
             raise ImageError(
-                f"{name}: {kind} has no transparency, the picture has", remedy="write it as .png, .webp or .tif"
+                f"{name}: {kind} has no transparency, the picture has",
+                remedy="color it by itself, into a .png, .webp or .tif",
             )
         alpha = None
     _check_target(target, name, overwrite, source)
@@ -273,10 +278,10 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 def _encode_tiff(file: IO[bytes], job: _Job) -> None:
     """A directory, then strips of rows, deflated. By hand, since no library writes both 16-bit color and EXIF."""
     height, width = job.pixels.shape[:2]
-    samples = job.samples.reshape(height, width, -1)
-    channels = samples.shape[2]
-    rows = max(1, _STRIP_BYTES // (width * channels * samples.itemsize))
-    strips = [_strip(samples[top : top + rows]) for top in range(0, height, rows)]
+    channels = (1 if job.pixels.ndim == 2 else 3) + (job.alpha is not None)
+    itemsize = job.pixels.itemsize
+    rows = max(1, _STRIP_BYTES // (width * channels * itemsize))
+    strips = [_strip(job.rows(slice(top, top + rows)).reshape(-1, width, channels)) for top in range(0, height, rows)]
     ends = list(accumulate(map(len, strips)))
     base = ExifTags.Base
     directory = ImageFileDirectory_v2(b"II*\0\x08\0\0\0")
@@ -285,7 +290,7 @@ def _encode_tiff(file: IO[bytes], job: _Job) -> None:
         | {
             base.ImageWidth: width,
             base.ImageLength: height,
-            base.BitsPerSample: (samples.itemsize * 8,) * channels,
+            base.BitsPerSample: (itemsize * 8,) * channels,
             base.Compression: 8,  # deflate
             base.PhotometricInterpretation: 1 if job.pixels.ndim == 2 else 2,
             base.StripOffsets: (0, *ends[:-1]),  # from the end of the directory on
