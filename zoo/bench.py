@@ -20,7 +20,7 @@ from PIL import Image
 from torch import nn
 
 from zoo.colorizer import has_fast_bf16, inference_autocast
-from zoo.loading import load
+from zoo.loading import describe, load
 
 QUALITY = 95
 MEGAPIXELS = {"12 MP": (4000, 3000), "24 MP": (6000, 4000)}
@@ -37,6 +37,7 @@ def bench(name: str, *, repeats: int = 9, progress: Callable[[str], None] = lamb
     Returns:
         A dict for JSON: ``machine``, ``seconds`` (median of each figure), ``ratios`` and ``peak_memory_mb``.
     """
+    describe(name)  # the imports that this brings are not the model's own time
     started = time.perf_counter()
     model = load(name)
     seconds = {"load": time.perf_counter() - started}
