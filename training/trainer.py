@@ -389,7 +389,7 @@ def _keep_depthwise_in_float32(model: nn.Module) -> None:
 
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
-            module.forward = in_float32(module.forward)  # type: ignore[method-assign]
+            module.forward = in_float32(module.forward)  # type: ignore[method-assign, assignment]
 
 
 class _Meter:
