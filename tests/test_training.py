@@ -1,6 +1,7 @@
 """The trainer: strict configs, deterministic data, learning, exact resume after kill -9, two processes, packaging."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import signal
@@ -9,15 +10,17 @@ import sys
 import time
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from safetensors.torch import load_file, save_file
 
 from training import data, package
 from training.config import DataConfig, read_config
-from training.train import build, main
+from training.train import build, main, starting_weights
 from training.trainer import Trainer
 from zoo.errors import ConfigError
 from zoo.spec import WeightsSpec
@@ -91,6 +94,19 @@ def test_shipped_configs_build_their_network(path: Path) -> None:
         ("data.crop=50", "multiple of 32"),
         ("data.zoom=[1]", "wrong type"),
         ("data.flip=1", "wrong type"),
+        ("data.limit=1", "2 or more"),
+        ("data.folder_weights=[0]", "above 0"),
+        ("data.shear=90", "data.shear"),
+        ("data.min_chroma=nan", "finite"),
+        ("data.age=nan", "data.age"),
+        ("train.lr=-1", "train.lr"),
+        ("train.clip=0", "train.clip"),
+        ("train.betas=[0.9, 1.0]", "train.betas"),
+        ("train.weight_decay=inf", "finite"),
+        ("log.every=0", "log.every"),
+        ("log.valid_size=100", "multiple of 32"),
+        ("network.temperature=nan", "network"),
+        ("seed=-1", "seed"),
         ("nonsense", "no value"),
         ("network.depth=3", "depth"),
         ("model=fussion", "fusion"),
@@ -100,7 +116,7 @@ def test_config_errors_name_the_key(
     tmp_path: Path, override: str, message: str, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = write_config(tmp_path / "c.toml")
-    code = main([str(config), "--data", str(photos), "--run", str(tmp_path / "run"), "--set", override])
+    code = main([str(config), "--data", str(photos), "--out", str(tmp_path / "run"), "--set", override])
     assert code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
@@ -123,6 +139,79 @@ def test_split_leaves_out_what_cannot_teach(photos: Path) -> None:
     assert not {p.name for p in found.train} & {p.name for p in found.valid}
     assert found.digest == data.find_photos(config, progress=False).digest
     assert found.digest != data.find_photos(dataclasses.replace(config, split_seed=1), progress=False).digest
+
+
+def test_equal_names_and_sizes_are_not_equal_photos(tmp_path: Path) -> None:
+    made = []
+    for color in ((200, 0, 0), (0, 0, 200)):
+        folder = tmp_path / str(color)
+        folder.mkdir()
+        for i in range(2):
+            Image.new("RGB", (64, 64), color).save(folder / f"{i}.bmp")
+        config = DataConfig(folders=(str(folder),), valid_share=0.5, workers=0, crop=32)
+        photos = data.find_photos(config, progress=False)
+        made.append((photos.digest, data.Crops(photos.train, config, 0, tmp_path / "cache", False).sample_colors(1, 0)))
+    assert made[0][0] != made[1][0]
+    assert (made[0][1] != made[1][1]).all()
+
+
+def test_a_photo_found_twice_counts_once(photos: Path, tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    for i in range(4):
+        (inner / f"{i}.png").write_bytes((photos / f"{'ab'[i % 2]}__{i}.png").read_bytes())
+    folders = (str(tmp_path), str(inner), f"{inner}/../inner")
+    found = data.find_photos(DataConfig(folders=folders, valid_share=0.5, workers=0), progress=False)
+    assert len(found.train) + len(found.valid) == 4
+
+
+def test_odd_names_and_photos_that_break_later_are_no_obstacle(photos: Path, tmp_path: Path) -> None:
+    try:
+        for i in range(4):
+            name = os.fsdecode(b"\xff%d.png" % i)
+            (tmp_path / name).write_bytes((photos / "a__0.png").read_bytes())
+    except OSError:
+        pytest.skip("the file system takes UTF-8 names only")
+    config = DataConfig(folders=(str(tmp_path),), valid_share=0.5, workers=0, crop=32, crops_per_photo=1)
+    found = data.find_photos(config, progress=False)
+    assert len(found.digest) == 64
+    found.valid[0].path.write_bytes(b"")
+    assert len(data.centre_crops(found.valid, 32)) == 1
+    found.train[0].path.write_bytes(b"")
+    crops = data.Crops(found.train, config, 0, tmp_path / "cache", False)
+    assert crops.skipped == 1
+    assert crops.packed is not None
+    assert (crops.packed[1][0] == data.make_crop(found.train[1], 0, config)[1]).all()
+    found.valid[1].path.write_bytes(b"")
+    with pytest.raises(ConfigError, match="validation"):
+        data.centre_crops(found.valid, 32)
+
+
+def test_what_is_kept_is_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "crops"
+    (tmp_path / f".crops.{os.getpid()}").mkdir()  # left by a process that was killed
+
+    def fail(target: Path) -> None:
+        (target / "half").touch()
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        data.kept(folder, fail)
+    assert not folder.exists()
+    data.kept(folder, lambda target: (target / "whole").touch())
+    assert [p.name for p in folder.iterdir()] == ["whole"]
+    data.kept(folder, fail)
+
+
+@pytest.mark.slow
+def test_workers_make_the_same_crops(photos: Path, tmp_path: Path) -> None:
+    listed = [data.Photo(photos / "a__0.png", str(i), "a", 1.0) for i in range(64)]
+    config = DataConfig(crop=32, crops_per_photo=1, workers=1)
+    one = data.Crops(listed, config, 0, tmp_path / "one", False)
+    other = data.Crops(listed, dataclasses.replace(config, workers=0), 0, tmp_path / "other", False)
+    assert one.packed is not None
+    assert other.packed is not None
+    assert all((a == b).all() for a, b in zip(one.packed, other.packed, strict=True))
 
 
 def test_missing_folder_is_an_error(tmp_path: Path) -> None:
@@ -169,9 +258,9 @@ def test_resume_after_kill_gives_the_same_losses(photos: Path, tmp_path: Path) -
     config = write_config(tmp_path / "c.toml", steps=30)
     base = [sys.executable, "-m", "training.train", str(config), "--data", str(photos), "--set", "data.jitter=true"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    subprocess.run([*base, "--run", str(whole)], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run([*base, "--out", str(whole)], cwd=ROOT, check=True, capture_output=True)
     process = subprocess.Popen(
-        [*base, "--run", str(cut)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*base, "--out", str(cut)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 120
     while not (cut / "checkpoint.pt").exists() and process.poll() is None and time.monotonic() < deadline:
@@ -182,10 +271,10 @@ def test_resume_after_kill_gives_the_same_losses(photos: Path, tmp_path: Path) -
     killed_at = torch.load(cut / "checkpoint.pt", weights_only=True)["step"]
     if killed_at == 30:
         pytest.fail("the run was over before it could be killed: give it more steps")
-    refused = subprocess.run([*base, "--run", str(cut)], cwd=ROOT, capture_output=True, text=True)
+    refused = subprocess.run([*base, "--out", str(cut)], cwd=ROOT, capture_output=True, text=True)
     assert refused.returncode == 2
     assert "--resume" in refused.stderr
-    subprocess.run([*base, "--run", str(cut), "--resume"], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run([*base, "--out", str(cut), "--resume"], cwd=ROOT, check=True, capture_output=True)
     one, other = losses(whole), losses(cut)
     assert {s: other[s] for s in one} == one
 
@@ -195,40 +284,131 @@ def test_two_processes_share_one_batch(photos: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / "c.toml", steps=2)
     command = ["-m", "training.train", str(config), "--data", str(photos)]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     both = subprocess.run(
-        [*torchrun, *command, "--run", str(tmp_path / "two")], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert both.returncode == 0, both.stderr[-2000:]
-    assert json.loads((tmp_path / "two" / "run.json").read_text())["processes"] == 2
-    del environment["ACCELERATE_USE_CPU"]
-    alone = subprocess.run(
-        [*torchrun, *command, "--run", str(tmp_path / "alone")],
+        [*torchrun, *command, "--out", str(tmp_path / "two")],
         cwd=ROOT,
-        env=environment,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
-    if not torch.cuda.is_available():
-        assert alone.returncode != 0
-        assert "do not see each other" in alone.stderr
+    assert both.returncode == 0, both.stderr[-2000:]
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["processes"] == 2
+
+
+def test_processes_that_do_not_see_each_other_are_refused(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = read_config(write_config(tmp_path / "c.toml"))
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(ConfigError, match="do not see each other"):
+        Trainer(config, build(config, None), tmp_path / "run")
+
+
+def test_a_finished_run_is_not_resumed(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [str(write_config(tmp_path / "c.toml", steps=2)), "--data", str(photos), "--out", str(tmp_path / "run")]
+    assert main(command) == 0
+    before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
+    assert main([*command, "--resume"]) == 2
+    assert "complete" in capsys.readouterr().err
+    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("overrides", [["data.crops_per_photo=0"], ["train.freeze_backbone=true"]])
+def test_fresh_crops_and_cached_features_train_too(overrides: list[str], photos: Path, tmp_path: Path) -> None:
+    network = 'encoder = "test_efficientnet"\ndecoder_widths = [8, 8, 8]'
+    config = write_config(tmp_path / "c.toml", model="fusion", steps=3, network=network)
+    if "freeze" in overrides[0]:
+        overrides = [*overrides, "train.cache_features=true"]
+    sets = [word for override in overrides for word in ("--set", override)]
+    assert main([str(config), "--data", str(photos), "--out", str(tmp_path / "run"), *sets]) == 0
+    assert len(losses(tmp_path / "run")) == 3
+    assert any((tmp_path / "cache").glob("features-*")) == ("freeze" in overrides[0])
+
+
+def test_ctrl_c_ends_the_run_between_steps(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [str(write_config(tmp_path / "c.toml")), "--data", str(photos), "--set", "data.jitter=true"]
+    assert main([*command, "--out", str(tmp_path / "whole")]) == 0
+    learn, handler = Trainer._learn, signal.getsignal(signal.SIGINT)
+
+    def interrupted(self: Trainer, batch: Any) -> Any:
+        if self.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return learn(self, batch)
+
+    monkeypatch.setattr(Trainer, "_learn", interrupted)
+    cut = [*command, "--out", str(tmp_path / "cut")]
+    assert main(cut) == 130
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert torch.load(tmp_path / "cut" / "checkpoint.pt", weights_only=True)["step"] == 4
+    monkeypatch.undo()
+    record = (tmp_path / "cut" / "run.json").read_bytes()
+    assert main([*cut, "--resume"]) == 0
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    assert (tmp_path / "cut" / "run.json").read_bytes() == record
+
+
+def test_models_that_draw_random_numbers_draw_by_seed_and_step(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zoo.models.regression import Regression
+
+    loss, drawn = Regression.loss, list[float]()
+
+    def noisy(self: Any, batch: Any, role: str = "colorizer") -> Any:
+        drawn.append(torch.rand(()).item())
+        return loss(self, batch, role)
+
+    monkeypatch.setattr(Regression, "loss", noisy)
+    config = str(write_config(tmp_path / "c.toml", steps=3))
+    for run in ("one", "two"):
+        assert main([config, "--data", str(photos), "--out", str(tmp_path / run)]) == 0
+        torch.rand(7)
+    assert drawn[:3] == drawn[3:]
+    assert len(set(drawn)) == 3
+
+
+def test_init_takes_a_model_of_the_zoo() -> None:
+    config = read_config(ROOT / "training/configs/classification.toml", ["train.pretrained=false"])
+    start = starting_weights("classification")
+    assert torch.equal(build(config, start).state_dict()["class_weights"], start[0]["class_weights"].float())
+    assert start[1] is not None
+    assert len(start[1]) == 64
+
+
+@pytest.mark.parametrize("content", [None, b"not weights"])
+def test_bad_init_and_bad_run_folder_are_refused(
+    content: bytes | None, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "w.safetensors"
+    if content:
+        weights.write_bytes(content)
+    command = [str(write_config(tmp_path / "c.toml")), "--data", str(photos)]
+    assert main([*command, "--out", str(tmp_path / "run"), "--init", str(weights)]) == 2
+    assert "w.safetensors" in capsys.readouterr().err
+    assert main([*command, "--out", str(tmp_path / "c.toml")]) == 2
+    assert "c.toml" in capsys.readouterr().err
+    assert main([*command, "--out", str(tmp_path / "run"), "--init", str(weights), "--resume"]) == 2
+    assert "--resume" in capsys.readouterr().err
 
 
 def test_fine_tuning_starts_from_the_given_weights(photos: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / "c.toml", steps=4)
-    first = ["--data", str(photos), "--run", str(tmp_path / "one")]
+    first = ["--data", str(photos), "--out", str(tmp_path / "one")]
     assert main([str(config), *first]) == 0
     weights = tmp_path / "one" / "weights.safetensors"
-    second = [str(config), "--data", str(photos), "--run", str(tmp_path / "two"), "--init", str(weights)]
+    second = [str(config), "--data", str(photos), "--out", str(tmp_path / "two"), "--init", str(weights)]
     assert main([*second, "--set", "train.lr=0"]) == 0
     one, two = (torch.load(tmp_path / n / "checkpoint.pt", weights_only=True) for n in ("one", "two"))
     assert torch.equal(one["ema"]["module.head.weight"], two["model"]["head.weight"])
+    record = json.loads((tmp_path / "two" / "run.json").read_text())
+    assert record["init"] == {"from": str(weights), "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    assert record["folders"] == [photos.name]
 
 
 def test_package_enters_the_manifest(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = write_config(tmp_path / "c.toml", steps=2)
     run = tmp_path / "run"
-    assert main([str(config), "--data", str(photos), "--run", str(run)]) == 0
+    assert main([str(config), "--data", str(photos), "--out", str(run)]) == 0
     manifest = tmp_path / "weights" / "MANIFEST.toml"
     manifest.parent.mkdir()
     kwargs = {"license": "Apache-2.0", "commercial_use": False, "manifest": manifest}
@@ -250,6 +430,50 @@ def test_package_enters_the_manifest(photos: Path, tmp_path: Path, monkeypatch: 
         package.package(run, "fusion", "one", default=False, **kwargs)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="not a run"):
         package.package(tmp_path, "regression", "one", default=False, **kwargs)  # type: ignore[arg-type]
+
+
+def test_package_refuses_what_would_break_the_zoo(photos: Path, tmp_path: Path) -> None:
+    run, manifest = tmp_path / "run", tmp_path / "weights" / "MANIFEST.toml"
+    manifest.parent.mkdir()
+    assert main([str(write_config(tmp_path / "c.toml", steps=2)), "--data", str(photos), "--out", str(run)]) == 0
+
+    def pack(tag: str = "v1.0", data: str = 'm\u00fcde "alte" Fotos') -> None:
+        package.package(
+            run,
+            "regression",
+            tag,
+            license="Apache-2.0",
+            commercial_use=False,
+            default=False,
+            training_data=[data],
+            manifest=manifest,
+        )
+
+    pack()
+    before = manifest.read_bytes()
+    entry = tomllib.loads(before.decode())["regression"]["v1.0"]
+    assert entry["training_data"] == ['m\u00fcde "alte" Fotos']
+    for arguments in ({"tag": "t\u00e4g"}, {"tag": "../x"}, {"tag": "two", "data": "\x7f"}, {"data": "\udcff"}):
+        with pytest.raises(ConfigError):
+            pack(**arguments)
+    state = load_file(run / "weights.safetensors")
+    save_file(state | {"head.weight": state["head.weight"] * 0 + 1e6}, run / "weights.safetensors")
+    with pytest.raises(ConfigError, match="fp16"):
+        pack()
+    (run / "weights.safetensors").write_bytes(b"broken")
+    with pytest.raises(ConfigError, match="not a run"):
+        pack()
+    save_file(state, run / "weights.safetensors")
+    record = (run / "run.json").read_text()
+    for text, message in (("{", "not a run"), ("[]", "damaged"), ("{}", "damaged")):
+        (run / "run.json").write_text(text)
+        with pytest.raises(ConfigError, match=message):
+            pack()
+    (run / "run.json").write_text(record)
+    (run / "valid.jsonl").write_text('{"step": 1}\n')
+    with pytest.raises(ConfigError, match="not finished"):
+        pack()
+    assert manifest.read_bytes() == before
 
 
 def read_network(run: Path) -> object:

@@ -1,5 +1,6 @@
 """What a training run is: frozen dataclasses, read strictly from TOML and ``--set key=value``."""
 
+import math
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ class DataConfig:
     Attributes:
         folders: Walked for photos; ``--data`` adds to them.
         folder_weights: How often each folder is drawn relative to its size; empty is 1 for all.
-        provenance: What the photos are, for the model card.
+        provenance: What the photos are, for the model card; ``--training-data`` of ``training.package`` overrides it.
         limit: Take only so many photos, drawn by ``split_seed``.
         valid_share: Held out for validation.
         split_seed: Draws the held-out photos; the same in every run of a chain.
@@ -56,13 +57,24 @@ class DataConfig:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        _require(self.crop >= 32 and self.crop % 32 == 0, "data.crop", self.crop, "a multiple of 32")
-        _require(0 < self.valid_share < 1, "data.valid_share", self.valid_share, "above 0, below 1")
-        _require(0 <= self.age <= 1, "data.age", self.age, "0 to 1")
-        _require(0 < self.zoom[0] <= self.zoom[1] <= 1, "data.zoom", self.zoom, "low <= high, in (0, 1]")
-        _require(0 < self.aspect[0] <= self.aspect[1], "data.aspect", self.aspect, "low <= high, above 0")
-        _require(self.crops_per_photo >= 0, "data.crops_per_photo", self.crops_per_photo, "0 or more")
-        _require(self.workers >= 0, "data.workers", self.workers, "0 or more")
+        _check(
+            "data",
+            self,
+            crop=(self.crop >= 32 and self.crop % 32 == 0, "a multiple of 32"),
+            limit=(self.limit is None or self.limit >= 2, "2 or more"),
+            folder_weights=(all(w > 0 for w in self.folder_weights), "above 0"),
+            valid_share=(0 < self.valid_share < 1, "above 0, below 1"),
+            split_seed=(self.split_seed >= 0, "0 or more"),
+            source_balance=(0 <= self.source_balance <= 1, "0 to 1"),
+            min_chroma=(self.min_chroma >= 0, "0 or more"),
+            crops_per_photo=(self.crops_per_photo >= 0, "0 or more"),
+            zoom=(0 < self.zoom[0] <= self.zoom[1] <= 1, "low <= high, in (0, 1]"),
+            aspect=(0 < self.aspect[0] <= self.aspect[1], "low <= high, above 0"),
+            rotation=(0 <= self.rotation <= 45, "0 to 45 degrees"),
+            shear=(0 <= self.shear <= 45, "0 to 45 degrees"),
+            age=(0 <= self.age <= 1, "0 to 1"),
+            workers=(self.workers >= 0, "0 or more"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,15 +114,20 @@ class TrainConfig:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        _require(self.steps >= 1, "train.steps", self.steps, "1 or more")
-        _require(self.batch_size >= 1, "train.batch_size", self.batch_size, "1 or more")
-        _require(0 <= self.ema < 1, "train.ema", self.ema, "at least 0, below 1")
-        _require(self.precision in ("auto", "bf16", "fp32"), "train.precision", self.precision, "auto, bf16 or fp32")
-        _require(
-            self.freeze_backbone or not self.cache_features,
-            "train.cache_features",
-            True,
-            "train.freeze_backbone = true beside it",
+        _check(
+            "train",
+            self,
+            steps=(self.steps >= 1, "1 or more"),
+            batch_size=(self.batch_size >= 1, "1 or more"),
+            lr=(self.lr >= 0, "0 or more"),
+            warmup=(self.warmup >= 0, "0 or more"),
+            betas=(all(0 <= b < 1 for b in self.betas), "at least 0, below 1"),
+            weight_decay=(self.weight_decay >= 0, "0 or more"),
+            clip=(self.clip > 0, "above 0"),
+            ema=(0 <= self.ema < 1, "at least 0, below 1"),
+            backbone_lr_factor=(self.backbone_lr_factor >= 0, "0 or more"),
+            cache_features=(self.freeze_backbone or not self.cache_features, "train.freeze_backbone = true beside it"),
+            precision=(self.precision in ("auto", "bf16", "fp32"), "auto, bf16 or fp32"),
         )
 
 
@@ -132,6 +149,15 @@ class LogConfig:
     valid_photos: int = 200
     valid_size: int = 224
 
+    def __post_init__(self) -> None:
+        _check(
+            "log",
+            self,
+            **{k: (getattr(self, k) >= 1, "1 or more") for k in ("every", "evaluate_every", "checkpoint_every")},
+            valid_photos=(self.valid_photos >= 1, "1 or more"),
+            valid_size=(self.valid_size >= 32 and self.valid_size % 32 == 0, "a multiple of 32"),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
@@ -144,10 +170,23 @@ class RunConfig:
     log: LogConfig = field(default_factory=LogConfig)
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        _check("", self, seed=(0 <= self.seed < 2**32, "0 to 4294967295"))
 
-def _require(condition: bool, key: str, found: object, expected: str) -> None:
-    if not condition:
-        raise ConfigError(f"{key}: bad value", found=found, expected=expected)
+
+def _check(section: str, config: object, **rules: tuple[bool, str]) -> None:
+    """Refuse a value that breaks its rule (whether it holds, what is expected), or that is not finite."""
+    finite = {k: (_finite(v), "finite numbers") for k, v in vars(config).items()}
+    for key, (holds, expected) in [*finite.items(), *rules.items()]:
+        if not holds:
+            where = f"{section}.{key}" if section else key
+            raise ConfigError(f"{where}: bad value", found=getattr(config, key), expected=expected)
+
+
+def _finite(value: object) -> bool:
+    if isinstance(value, dict | list | tuple):
+        return all(map(_finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:

@@ -5,11 +5,11 @@ import json
 import logging
 import multiprocessing
 import os
-import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,13 @@ _FIELDS_OF_CROPS = ("crop", "crops_per_photo", "zoom", "aspect", "rotation", "sh
 
 @dataclass(frozen=True)
 class Photo:
-    """One training photo: where it lies, its name below its folder, its source and its folder's weight."""
+    """One training photo: where it lies, its name below its folder, its source, its folder's weight, its content."""
 
     path: Path
     name: str
     source: str
     weight: float
+    content: str = ""  # what the cache and the data-list hash know it by
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ class Photos:
 
     @property
     def digest(self) -> str:
-        """The sha256 of the names of all photos, the data-list hash of the run."""
-        names = [p.name for p in self.train] + ["--"] + [p.name for p in self.valid]
-        return hashlib.sha256("\n".join(names).encode()).hexdigest()
+        """The sha256 of the names and contents of all photos, the data-list hash of the run."""
+        parts = [[(p.name, p.content) for p in part] for part in (self.train, self.valid)]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def find_photos(config: DataConfig, progress: bool = True) -> Photos:
@@ -69,25 +70,28 @@ def find_photos(config: DataConfig, progress: bool = True) -> Photos:
         raise ConfigError(
             "data.folder_weights does not fit data.folders", found=len(weights), expected=len(config.folders)
         )
-    found = []
+    found: dict[Path, Photo] = {}  # by the real place: folders may be given twice or lie in one another
     for folder, weight in zip(config.folders, weights, strict=True):
         root = Path(folder)
         if not root.is_dir():
             raise ConfigError(f"data folder {folder!r} is not a folder", remedy="give one with --data")
         for path in sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
             source = path.stem.split("__")[0] if "__" in path.stem else path.parent.name
-            found.append(Photo(path, path.relative_to(root).as_posix(), source, weight))
+            found.setdefault(path.resolve(), Photo(path, path.relative_to(root).as_posix(), source, weight))
+    photos = list(found.values())
     # Split before anything is left out, so that the held-out photos stay the same when a threshold moves.
-    order = np.random.default_rng(config.split_seed).permutation(len(found))[: config.limit]
+    order = np.random.default_rng(config.split_seed).permutation(len(photos))[: config.limit]
     valid_count = round(len(order) * config.valid_share)
     left_out: Counter[str] = Counter()
     parts: list[list[Photo]] = []
     for indices in (order[valid_count:], order[:valid_count]):
-        part = [found[i] for i in sorted(indices)]
-        chromas = _pool_map(_mean_chroma, part, config.workers, "reading photos" if progress else None)
-        left_out["unreadable"] += sum(c is None for c in chromas)
-        left_out["near grey"] += sum(c is not None and c < config.min_chroma for c in chromas)
-        parts.append([p for p, c in zip(part, chromas, strict=True) if c is not None and c >= config.min_chroma])
+        part = [photos[i] for i in sorted(indices)]
+        looks = list(_pool_imap(_look, part, config.workers, "reading photos" if progress else None))
+        read = [look for look in looks if look is not None]
+        kept_ones = [photo for photo, chroma in read if chroma >= config.min_chroma]
+        left_out["unreadable"] += len(part) - len(read)
+        left_out["near grey"] += len(read) - len(kept_ones)
+        parts.append(kept_ones)
     if not parts[0] or not parts[1]:
         raise ConfigError(
             "too few photos to train on",
@@ -110,13 +114,21 @@ def open_photo(path: Path, min_side: int) -> Image.Image:
         return upright.convert("RGB")
 
 
-def _mean_chroma(photo: Photo) -> float | None:
+def _look(photo: Photo) -> tuple[Photo, float] | None:
+    """The photo with its content's hash, and its mean chroma; None if it cannot be read."""
     try:
+        with photo.path.open("rb") as stream:  # both ends and the size tell photos apart, and are cheap to read
+            size = stream.seek(0, os.SEEK_END)
+            digest = hashlib.sha256(str(size).encode())
+            for start in (0, max(size - 65536, 0)):
+                stream.seek(start)
+                digest.update(stream.read(65536))
         image = open_photo(photo.path, 64).resize((64, 64), Image.Resampling.BOX)
     except Exception as error:  # a photo collection holds every kind of broken file; it is counted by the caller
         _log.warning("%s is left out: %s", photo.path, error)
         return None
-    return float(_to_lab(image)[1:].square().sum(0).sqrt().mean())
+    chroma = float(_to_lab(image)[1:].square().sum(0).sqrt().mean())
+    return replace(photo, content=digest.hexdigest()[:16]), chroma
 
 
 def _to_lab(image: Image.Image) -> Tensor:
@@ -128,13 +140,30 @@ def centre_crop(photo: Photo, size: int) -> Tensor:
     return _to_lab(ImageOps.fit(open_photo(photo.path, size), (size, size), Image.Resampling.BICUBIC))
 
 
+def centre_crops(photos: Sequence[Photo], size: int) -> list[Tensor]:
+    """`centre_crop` of each photo; one that broke since it was listed is left out with a warning.
+
+    Raises:
+        ConfigError: None can be read.
+    """
+    crops = []
+    for photo in photos:
+        try:
+            crops.append(centre_crop(photo, size))
+        except Exception as error:
+            _log.warning("%s is skipped: %s", photo.path, error)
+    if not crops:
+        raise ConfigError("not one validation photo can be read any more")
+    return crops
+
+
 def make_crop(photo: Photo, seed: int, config: DataConfig) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int8]]:
     """One augmented crop: zoom, stretch, rotation, shear, flip of the photo; ageing of its lightness only.
 
     Returns:
         L, (crop, crop), in 255ths of 100; and the true ab averaged over 4x4 pixels, (2, crop/4, crop/4).
     """
-    rng = np.random.default_rng([seed, int(hashlib.sha256(photo.name.encode()).hexdigest()[:8], 16)])
+    rng = np.random.default_rng([seed, int(hashlib.sha256(os.fsencode(photo.name)).hexdigest()[:8], 16)])
     image = open_photo(photo.path, config.crop)
     lab = _to_lab(_warp(image, rng, config))
     L = lab[0]
@@ -198,12 +227,12 @@ class Crops(Dataset[Any]):
     """
 
     def __init__(self, photos: Sequence[Photo], config: DataConfig, seed: int, cache: Path, progress: bool) -> None:
-        self.photos, self.config, self.seed = photos, config, seed
+        self.photos, self.config, self.seed, self.skipped = photos, config, seed, 0
         self.features: list[npt.NDArray[Any]] = []
         self.packed: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
         if config.crops_per_photo:
             options = {k: v for k, v in asdict(config).items() if k in _FIELDS_OF_CROPS}
-            identity = [seed, options, [(p.name, p.path.stat().st_size) for p in photos]]
+            identity = [seed, options, [(p.name, p.content) for p in photos]]
             self.key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
             folder = kept(cache / f"crops-{self.key}", lambda target: self._pack(target, progress))
             self.packed = tuple(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("L", "ab"))
@@ -221,18 +250,21 @@ class Crops(Dataset[Any]):
         return _tensors(self.packed[0][rows], self.packed[1][rows], [f[rows] for f in self.features])
 
     def sample_colors(self, count: int, seed: int) -> Tensor:
-        """The colours of ``count`` random crops, (M, 2) in Lab units."""
+        """Colours of ``count`` random crops, at most 200,000 of them, (M, 2) in Lab units."""
         rng = np.random.default_rng(seed)
         variants = max(self.config.crops_per_photo, 1)
         picks = [(int(rng.integers(len(self.photos))), int(rng.integers(variants))) for _ in range(count)]
-        return self.__getitems__(picks)[1].permute(0, 2, 3, 1).reshape(-1, 2)
+        colors = self.__getitems__(picks)[1].permute(0, 2, 3, 1).reshape(-1, 2)
+        return colors[torch.randperm(len(colors), generator=torch.Generator().manual_seed(seed))[:200_000]]
 
     def _make(self, photo: int, variant: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int8]]:
         for shift in range(len(self.photos)):  # a photo that broke since it was listed is replaced by the next one
+            candidate = self.photos[(photo + shift) % len(self.photos)]
             try:
-                return make_crop(self.photos[(photo + shift) % len(self.photos)], self.seed + variant, self.config)
+                return make_crop(candidate, self.seed + variant, self.config)
             except Exception as error:
-                _log.warning("%s is skipped: %s", self.photos[(photo + shift) % len(self.photos)].path, error)
+                self.skipped += 1
+                _log.warning("%s is skipped (crop %d of this process): %s", candidate.path, self.skipped, error)
         raise ConfigError("not one training photo can be read any more")
 
     def _pack(self, target: Path, progress: bool) -> None:
@@ -240,19 +272,16 @@ class Crops(Dataset[Any]):
         small = config.crop // STRIDE
         L = _new_array(target / "L.npy", np.uint8, (total, config.crop, config.crop))
         ab = _new_array(target / "ab.npy", np.int8, (total, 2, small, small))
-        jobs = [(i, self) for i in range(len(self.photos))]
         label = "cropping photos" if progress else None
-        for i, made in enumerate(_pool_imap(_all_crops, jobs, config.workers, label)):
+        for i, made in enumerate(_pool_imap(self._variants, range(len(self.photos)), config.workers, label)):
             rows = slice(i * config.crops_per_photo, (i + 1) * config.crops_per_photo)
             L[rows], ab[rows] = made
         L.flush()
         ab.flush()
 
-
-def _all_crops(job: tuple[int, Crops]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int8]]:
-    photo, crops = job
-    made = [crops._make(photo, variant) for variant in range(crops.config.crops_per_photo)]
-    return np.stack([m[0] for m in made]), np.stack([m[1] for m in made])
+    def _variants(self, photo: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int8]]:
+        made = [self._make(photo, variant) for variant in range(self.config.crops_per_photo)]
+        return np.stack([m[0] for m in made]), np.stack([m[1] for m in made])
 
 
 def _tensors(
@@ -295,15 +324,16 @@ def photo_weights(photos: Sequence[Photo], config: DataConfig) -> Tensor:
 def kept(folder: Path, make: Any) -> Path:
     """``folder`` after ``make`` has filled it once; half a folder never stands under the final name."""
     if not folder.exists():
-        temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-        temporary.mkdir(parents=True)
-        try:
-            make(temporary)
-            temporary.rename(folder)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            if not folder.exists():  # else another process was faster
-                raise
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+            target = Path(temporary) / "made"
+            target.mkdir()
+            make(target)
+            try:
+                target.rename(folder)
+            except OSError:
+                if not folder.exists():  # else another process was faster
+                    raise
     return folder
 
 
@@ -329,7 +359,7 @@ def keep_features(crops: Crops, encode: Any, key: str, cache: Path, dtype: Any, 
     def make(target: Path) -> None:
         arrays: list[Any] = []
         for start in tqdm(range(0, len(lightness), 32), desc="caching features", disable=not progress):
-            rows = lightness[start : start + 32]
+            rows = np.array(lightness[start : start + 32])  # a copy: torch wants it writable
             maps = encode(torch.from_numpy(rows)[:, None].float() / 2.55)
             for i, m in enumerate(maps):
                 if start == 0:
@@ -343,19 +373,23 @@ def keep_features(crops: Crops, encode: Any, key: str, cache: Path, dtype: Any, 
     crops.features = [np.load(folder / f"{i}.npy", mmap_mode="r") for i in range(len(list(folder.iterdir())))]
 
 
-def _single_thread() -> None:
+_work: Any = None  # in a worker: what it does, sent once and not with every job
+
+
+def _start_worker(work: Any) -> None:
+    global _work
+    _work = work
     torch.set_num_threads(1)
 
 
-def _pool_imap(function: Any, jobs: Sequence[Any], workers: int, label: str | None) -> Iterator[Any]:
+def _do(job: Any) -> Any:
+    return _work(job)
+
+
+def _pool_imap(work: Any, jobs: Sequence[Any], workers: int, label: str | None) -> Iterator[Any]:
     if workers == 0 or len(jobs) < 64:
-        yield from tqdm(map(function, jobs), total=len(jobs), desc=label, disable=label is None)
+        yield from tqdm(map(work, jobs), total=len(jobs), desc=label, disable=label is None)
         return
     context = multiprocessing.get_context("spawn")  # a fork would inherit the math threads' locks
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_single_thread) as pool:
-        results = pool.map(function, jobs, chunksize=32)
-        yield from tqdm(results, total=len(jobs), desc=label, disable=label is None)
-
-
-def _pool_map(function: Any, jobs: Sequence[Any], workers: int, label: str | None) -> list[Any]:
-    return list(_pool_imap(function, jobs, workers, label))
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(work,)) as pool:
+        yield from tqdm(pool.map(_do, jobs, chunksize=32), total=len(jobs), desc=label, disable=label is None)

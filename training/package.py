@@ -3,21 +3,25 @@
 import argparse
 import hashlib
 import json
+import re
 import sys
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from zoo import registry
 from zoo.errors import ConfigError, ZooError
-from zoo.spec import WEIGHTS_DIR
+from zoo.spec import WEIGHTS_DIR, ModelSpec, WeightsSpec, config_from_mapping
 
 MANIFEST = WEIGHTS_DIR / "MANIFEST.toml"
 MAX_BYTES = 16_000_000
+_TAG = re.compile(r"[A-Za-z0-9][\w.-]*\Z", re.ASCII)  # as the registry has it
 _HEADER = "# The packaged weights: the one truth their specs are read from. Written by training/package.py.\n"
 
 
@@ -29,12 +33,23 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--tag", required=True, help="name of these weights, e.g. base")
     p.add_argument("--license", default="Apache-2.0", help="of the weights (default: %(default)s)")
     p.add_argument("--commercial-use", action="store_true", help="only if every training photo allows it")
+    p.add_argument(
+        "--training-data", action="append", default=[], metavar="TEXT", help="what the photos were; may be repeated"
+    )
     p.add_argument("--default", action="store_true", help="put these weights first")
     return p
 
 
 def package(
-    run: Path, name: str, tag: str, *, license: str, commercial_use: bool, default: bool, manifest: Path = MANIFEST
+    run: Path,
+    name: str,
+    tag: str,
+    *,
+    license: str,
+    commercial_use: bool,
+    default: bool,
+    training_data: Sequence[str] = (),
+    manifest: Path = MANIFEST,
 ) -> Path:
     """Copy the averaged weights of ``run`` as fp16 beside ``manifest`` and enter them there.
 
@@ -45,27 +60,49 @@ def package(
         license: Of the weights.
         commercial_use: Whether their training photos allow it.
         default: Whether they become the model's default.
+        training_data: What they were trained on, where the run's config does not say it rightly.
         manifest: The manifest to enter them in.
 
     Raises:
-        ConfigError: Not a finished run, a run of another model, no provenance, or a file over 16 MB.
+        ConfigError: Not a finished run, a run of another model, no provenance, not finite in fp16, over 16 MB.
     """
-    registry.find(name)
-    if not tag.replace("_", "").replace("-", "").isalnum():
-        raise ConfigError("bad tag", found=repr(tag), expected="letters, digits, - and _")
+    spec, _ = registry.find(name)
+    if not _TAG.match(tag):
+        raise ConfigError("bad tag", found=repr(tag), expected="ASCII letters, digits, '_', '-', '.'")
     try:
         record = json.loads((run / "run.json").read_text(encoding="utf-8"))
         state = load_file(run / "weights.safetensors")
-    except OSError as error:
+        history = [json.loads(line) for line in (run / "valid.jsonl").read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError, SafetensorError) as error:
         raise ConfigError(f"{run} is not a run with weights", found=error) from error
-    config = record["config"]
-    if config["model"] != name:
-        raise ConfigError(f"{run} trained another model", found=config["model"], expected=name)
-    if not config["data"]["provenance"]:
+    try:
+        config, init, evaluated = record["config"], record.get("init"), max(line["step"] for line in history)
+        entry = {
+            "training_data": list(training_data) or config["data"]["provenance"],
+            "photos": record["photos"]["train"],
+            "steps": config["train"]["steps"],
+            "training_config": record["config_file"],
+            "init": init and f"{_name_of(init['from'])} (sha256 {init['sha256'] or 'not known'})",
+            "commit": record["commit"],
+            "config": {k: v for k, v in record["network"].items() if v is not None},
+        }
+        model = config["model"]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{run}: run.json or valid.jsonl is damaged", found=repr(error)) from error
+    if model != name:
+        raise ConfigError(f"{run} trained another model", found=model, expected=name)
+    network = config_from_mapping(type(spec.config), record["network"], "run.json: network")
+    if evaluated < entry["steps"]:
         raise ConfigError(
-            f"{run}: what the weights were trained on is not stated", remedy="set data.provenance in the run's config"
+            f"{run} is not finished",
+            found=f"step {evaluated} of {entry['steps']}",
+            remedy="continue it with --resume",
         )
-    content = save({key: _half(value) for key, value in state.items()})
+    if not entry["training_data"]:
+        raise ConfigError(
+            f"{run}: what the weights were trained on is not stated", remedy="say it with --training-data"
+        )
+    content = save({key: _half(key, value) for key, value in state.items()})
     if len(content) > MAX_BYTES:
         raise ConfigError("weights too large to package", found=f"{len(content)} bytes", expected=f"<= {MAX_BYTES}")
     target = manifest.parent / f"{name}-{tag}.safetensors"
@@ -75,36 +112,68 @@ def package(
         "size_bytes": len(content),
         "license": license,
         "commercial_use": commercial_use,
-        "training_data": config["data"]["provenance"],
-        "photos": record["photos"]["train"],
-        "steps": config["train"]["steps"],
-        "training_config": record["config_file"],
-        "commit": record["commit"],
-        "config": record["network"],
+        **entry,
     }
     table = tomllib.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else {}
     others = {t: e for t, e in table.get(name, {}).items() if t != tag}
     first = default or tag == next(iter(table.get(name, {tag: None})))
     table[name] = {tag: entry} | others if first else others | {tag: entry}
+    text = _manifest_text(table, name, tag, spec, network)
     _replace(target, content)
-    _replace(manifest, (_HEADER + _toml(table)).encode())
+    _replace(manifest, text)
     return target
 
 
-def _half(value: Tensor) -> Tensor:
+def _name_of(init: str) -> str:
+    return Path(init).name if init.endswith(".safetensors") else init  # no folders of this machine in the manifest
+
+
+def _manifest_text(table: dict[str, Any], name: str, tag: str, spec: ModelSpec, network: object) -> bytes:
+    """The manifest, after it has been read back: a broken one would leave the whole zoo unloadable."""
+    try:
+        text = (_HEADER + _toml(table)).encode()
+        entry = tomllib.loads(text.decode())[name][tag]
+        weights = WeightsSpec(
+            tag=tag,
+            sha256=entry["sha256"],
+            size_bytes=entry["size_bytes"],
+            license=entry["license"],
+            commercial_use=entry["commercial_use"],
+            training_data=tuple(entry["training_data"]),
+            source_url=None,
+            packaged=entry["file"],
+            config=config_from_mapping(type(spec.config), entry["config"], f"[{name}.{tag}.config]"),
+        )
+        registry.check(replace(spec, weights=(weights,)))
+    except (ValueError, KeyError, TypeError, ZooError) as error:
+        raise ConfigError(f"{name}.{tag} cannot be entered in the manifest", found=error) from error
+    if weights.config != network:
+        raise ConfigError(f"{name}.{tag}: the manifest cannot hold its network", found=weights.config, expected=network)
+    return text
+
+
+def _half(key: str, value: Tensor) -> Tensor:
     """Matrices and kernels in fp16; vectors (norms, biases) stay as they are: small, and sensitive."""
-    return value.half() if value.is_floating_point() and value.ndim > 1 else value
+    packed = value.half() if value.is_floating_point() and value.ndim > 1 else value
+    if not packed.isfinite().all():
+        raise ConfigError(f"weights {key} have values that are not finite in fp16", found=value.abs().max().item())
+    return packed
 
 
 def _toml(table: dict[str, Any]) -> str:
     lines = []
     for name in sorted(table):
         for tag, entry in table[name].items():
-            lines.append(f"\n[{name}.{tag}]")
+            key = f'{name}."{tag}"' if "." in tag else f"{name}.{tag}"
+            lines.append(f"\n[{key}]")
             # JSON's strings, numbers, booleans and lists are TOML's too.
-            lines += [f"{k} = {json.dumps(v)}" for k, v in entry.items() if v is not None and not isinstance(v, dict)]
-            lines.append(f"\n[{name}.{tag}.config]")
-            lines += [f"{k} = {json.dumps(v)}" for k, v in entry["config"].items()]
+            lines += [
+                f"{k} = {json.dumps(v, ensure_ascii=False)}"
+                for k, v in entry.items()
+                if v is not None and not isinstance(v, dict)
+            ]
+            lines.append(f"\n[{key}.config]")
+            lines += [f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in entry["config"].items()]
     return "\n".join(lines) + "\n"
 
 
@@ -125,6 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             license=options.license,
             commercial_use=options.commercial_use,
             default=options.default,
+            training_data=options.training_data,
         )
     except ZooError as error:
         print(f"error: {error}", file=sys.stderr)

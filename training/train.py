@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import hashlib
 import logging
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
 
 import zoo
 from training.config import RunConfig, read_config
@@ -24,7 +27,8 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     p.add_argument("config", help="run description, e.g. training/configs/fusion.toml")
     p.add_argument("--data", action="append", default=[], metavar="DIR", help="folder of photos; may be repeated")
-    p.add_argument("--run", metavar="DIR", help="the run's folder; default runs/<name of the config>")
+    # Not --run: torchrun would take it for an abbreviation of an option of its own.
+    p.add_argument("--out", metavar="DIR", help="the run's folder; default runs/<name of the config>")
     p.add_argument("--init", metavar="NAME|FILE", help="start from a zoo model's weights or a .safetensors file")
     p.add_argument("--resume", action="store_true", help="continue the run in its folder")
     p.add_argument(
@@ -33,8 +37,27 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def build(config: RunConfig, init: str | None) -> Colorizer[Any]:
-    """The network of a run, with the weights of ``init`` or of the backbone's own pretraining.
+Start = tuple[dict[str, Tensor], str | None]
+
+
+def starting_weights(init: str) -> Start:
+    """The tensors that ``--init`` names, and their file's sha256 where it is known.
+
+    Raises:
+        ZooError: An unknown model, or a file that is missing or broken.
+    """
+    if Path(init).suffix != ".safetensors":
+        other = zoo.load(init)
+        return other.state_dict(), other.weights.sha256 if other.weights else None
+    try:
+        content = Path(init).read_bytes()
+        return load(content), hashlib.sha256(content).hexdigest()
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"--init {init} cannot be read", found=error) from error
+
+
+def build(config: RunConfig, start: Start | None) -> Colorizer[Any]:
+    """The network of a run, with the weights of ``start`` or of the backbone's own pretraining.
 
     Raises:
         ZooError: An unknown model, network key, or weights that do not fit.
@@ -43,15 +66,14 @@ def build(config: RunConfig, init: str | None) -> Colorizer[Any]:
     changed = dataclasses.asdict(spec.config) | config.network
     model: Colorizer[Any] = cls(config_from_mapping(type(spec.config), changed, "network"))
     model.spec = spec
-    if init is None:
+    if start is None:
         if config.train.pretrained:
             model.init_pretrained()
         return model
-    state = load_file(init) if Path(init).suffix == ".safetensors" else zoo.load(init).state_dict()
     try:
-        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in start[0].items()})
     except RuntimeError as error:
-        raise WeightsError(f"--init {init} does not fit model {config.model!r}", found=error) from error
+        raise WeightsError(f"the weights of --init do not fit model {config.model!r}", found=error) from error
     return model
 
 
@@ -59,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    run = Path(options.out or Path("runs") / Path(options.config).stem)
     try:
         config = read_config(options.config, options.overrides)
         folders = config.data.folders + tuple(options.data)
@@ -68,25 +91,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = dataclasses.replace(
             config, data=dataclasses.replace(config.data, folders=folders, folder_weights=weights)
         )
+        if options.init and options.resume:
+            raise ConfigError("--init with --resume", remedy="a resumed run has its own weights: leave --init away")
+        if run.exists() and not run.is_dir():
+            raise ConfigError(f"--out {run} is a file", expected="a folder")
         if not folders:
             raise ConfigError("no photos to train on", remedy="give a folder with --data DIR")
         from training.trainer import Trainer  # after the arguments are known to be good: Accelerate takes a while
 
         torch.manual_seed(config.seed)
-        run = Path(options.run or Path("runs") / Path(options.config).stem)
-        model = build(config, options.init)
+        start = starting_weights(options.init) if options.init else None
         Trainer(
             config,
-            model,
+            build(config, start),
             run,
             config_file=Path(options.config).name,
+            init={"from": options.init, "sha256": start[1]} if start else None,
             resume=options.resume,
         ).fit()
     except ZooError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; continue with --resume", file=sys.stderr)
+        left = "continue with --resume" if (run / "checkpoint.pt").exists() else "no checkpoint was made yet"
+        print(f"interrupted; {left}", file=sys.stderr)
         return 130
     return 0
 

@@ -4,12 +4,15 @@ import hashlib
 import json
 import math
 import os
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from threading import Event
 from typing import Any, cast
 
 import numpy as np
@@ -56,6 +59,7 @@ class Trainer:
         model: The network to train, its starting weights loaded.
         run: The run's folder.
         config_file: Name of the file that describes the run, for the record.
+        init: What the starting weights come from and their sha256, for the record.
         resume: Continue from the checkpoint in ``run``.
 
     Raises:
@@ -69,43 +73,51 @@ class Trainer:
         run: Path,
         *,
         config_file: str | None = None,
+        init: dict[str, str | None] | None = None,
         resume: bool = False,
     ) -> None:
         has_run = (run / CHECKPOINT).exists()
         if has_run != resume:
             raise ConfigError(
                 f"{run} holds {'a' if has_run else 'no'} run",
-                remedy="add --resume to continue it, or choose another --run" if has_run else "leave --resume away",
+                remedy="add --resume to continue it, or choose another --out" if has_run else "leave --resume away",
             )
         bf16 = config.train.precision == "bf16" or (
             config.train.precision == "auto"
             and (torch.cuda.is_bf16_supported(False) if torch.cuda.is_available() else has_fast_bf16())
         )
-        self.accelerator = Accelerator(mixed_precision="bf16" if bf16 else "no")
+        # Without a device, Accelerate forms a group of CPUs only when it is told to use them.
+        has_device = torch.cuda.is_available() or torch.backends.mps.is_available()
+        self.accelerator = Accelerator(mixed_precision="bf16" if bf16 else "no", cpu=not has_device)
         expected = int(os.environ.get("WORLD_SIZE", "1"))
         if self.accelerator.num_processes != expected:
             raise ConfigError(
                 "the processes do not see each other",
                 found=f"{self.accelerator.num_processes} in the group",
                 expected=f"{expected} (WORLD_SIZE)",
-                remedy="on CPUs set ACCELERATE_USE_CPU=true before torchrun",
+                remedy="start all of them with one torchrun",
             )
         if config.train.batch_size % expected:
             raise ConfigError(
                 "train.batch_size does not split", found=config.train.batch_size, expected=f"a multiple of {expected}"
             )
-        self.config, self.run, self.bf16, self.config_file = config, run, bf16, config_file
+        self.config, self.run, self.bf16, self.config_file, self.init = config, run, bf16, config_file, init
         self.main = self.accelerator.is_main_process
         cache = run.parent / "cache"
-        run.mkdir(parents=True, exist_ok=True)
+        try:
+            run.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"{run} cannot be the run's folder", found=error, remedy="choose another --out"
+            ) from error
         with self.accelerator.main_process_first():
             self.photos = data.find_photos(config.data, self.main)
             self.crops = data.Crops(self.photos.train, config.data, config.seed, cache, self.main)
-        self.valid = [
-            data.centre_crop(p, config.log.valid_size) for p in _spread(self.photos.valid, config.log.valid_photos)
-        ]
-        if not resume:
-            model.fit_statistics(self.crops.sample_colors(2000, config.seed))
+        valid = _spread(self.photos.valid, config.log.valid_photos)
+        self.valid = data.centre_crops(valid, config.log.valid_size)
+        self.photos.left_out["broken since listed"] = len(valid) - len(self.valid)
+        if not resume and type(model).fit_statistics is not Colorizer.fit_statistics:
+            model.fit_statistics(self.crops.sample_colors(300, config.seed))
         self.model = model.to(self.accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.train.cache_features:
             with self.accelerator.main_process_first():
@@ -142,9 +154,11 @@ class Trainer:
             checkpoint = torch.load(self.run / CHECKPOINT, map_location="cpu", weights_only=True)
             if checkpoint["photos"] != self.photos.digest or checkpoint["config"] != self._fingerprint():
                 raise ConfigError(
-                    f"{self.run} is a run of another configuration or other photos", remedy="start a new --run"
+                    f"{self.run} is a run of another configuration or other photos", remedy="start a new --out"
                 )
             self.step = checkpoint["step"]
+            if self.step >= train.steps:
+                raise ConfigError(f"{self.run} is complete", found=f"{self.step} steps", remedy="start a new --out")
             model.load_state_dict(checkpoint["model"])
             self.ema.load_state_dict(checkpoint["ema"])
             for optimizer, state in zip(optimizers, checkpoint["optimizers"], strict=True):
@@ -175,16 +189,29 @@ class Trainer:
         data.keep_features(self.crops, encode, digest.hexdigest()[:16], cache, precision, self.main)
 
     def fit(self) -> dict[str, float]:
-        """Train to the last step and return the last evaluation's figures. Interrupted, it leaves a checkpoint."""
+        """Train to the last step and return the last evaluation's figures.
+
+        The first Ctrl-C ends it after the step under way, with a checkpoint; a second one at once, without.
+        """
         config = self.config
-        if self.main:
+        if self.main and self.step == 0:
             self._write_provenance()
         writer = SummaryWriter(self.run / "tensorboard", purge_step=self.step) if self.main else None
         figures: dict[str, float] = {}
         self._training_mode()
         meter = _Meter()
         bar = tqdm(total=config.train.steps, initial=self.step, disable=not self.main, unit="step", smoothing=0.05)
+        interrupted = Event()
+        previous = signal.getsignal(signal.SIGINT)
+        in_main_thread = threading.current_thread() is threading.main_thread()  # no other may set handlers
+
+        def stop(*_: Any) -> None:
+            signal.signal(signal.SIGINT, previous)  # a second Ctrl-C ends at once
+            interrupted.set()
+
         try:
+            if in_main_thread:  # only between steps is the state one that a run can resume from
+                signal.signal(signal.SIGINT, stop)
             for batch in self._batches():
                 meter.data_ready()
                 total, parts = self._learn(batch)
@@ -215,14 +242,16 @@ class Trainer:
                     self.accelerator.wait_for_everyone()
                     self._training_mode()
                     meter = _Meter()
-                if self.step % config.log.checkpoint_every == 0 or last:
+                stopping = interrupted.is_set() and self.accelerator.num_processes == 1  # others would wait for ever
+                if self.step % config.log.checkpoint_every == 0 or last or stopping:
                     self.save()
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
                 if last:
                     break
-        except KeyboardInterrupt:
-            self.save()
-            raise
         finally:
+            if in_main_thread:
+                signal.signal(signal.SIGINT, previous)
             bar.close()
             if writer is not None:
                 writer.close()
@@ -234,6 +263,8 @@ class Trainer:
         factor *= 0.5 * (1 + math.cos(math.pi * self.step / train.steps))
         parts: dict[str, Tensor] = {}
         total = 0.0
+        # For models that draw random numbers: the same ones after a resume.
+        torch.manual_seed(hash((self.config.seed, self.step, self.accelerator.process_index, 1)) & 0x7FFFFFFF)
         for role, optimizer in zip(self.model.roles, self.optimizers, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * factor
@@ -242,7 +273,7 @@ class Trainer:
                 raise ZooError(
                     f"loss of {role!r} at step {self.step} is {loss.item()}",
                     expected="a finite number",
-                    remedy="lower train.lr, or start again from the last checkpoint",
+                    remedy="start a new run with a lower train.lr",
                 )
             self.accelerator.backward(loss)
             self.accelerator.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], train.clip)
@@ -267,6 +298,7 @@ class Trainer:
             num_workers=config.data.workers if fresh else 0,
             multiprocessing_context="spawn" if fresh and config.data.workers else None,
             prefetch_factor=4 if fresh and config.data.workers else None,
+            worker_init_fn=_ignore_interrupt,
         )
         for step, (L, ab, features) in enumerate(loader, start):
             if config.data.jitter and not features:
@@ -347,15 +379,17 @@ class Trainer:
         del table["log"]
         table["data"].pop("folders")  # the photos' names are compared instead: a folder may have moved
         table["data"].pop("workers")
+        table["processes"] = self.accelerator.num_processes
         return json.dumps(table, sort_keys=True)
 
     def _write_provenance(self) -> None:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
         record = {
             "config_file": self.config_file,
+            "init": self.init,
+            "folders": [Path(folder).resolve().name for folder in self.config.data.folders],
             "config": asdict(self.config),
             "network": asdict(self.model.config),
-            "commit": commit.stdout.strip() or None,
+            "commit": _commit(),
             "versions": {p: version(p) for p in ("colorzoo", "torch", "timm", "accelerate", "numpy", "pillow")},
             "photos": {
                 "train": len(self.photos.train),
@@ -375,6 +409,19 @@ class Trainer:
         for key, value in entry.items():
             if key != "step":
                 writer.add_scalar(f"{group}/{key.replace(' ', '_')}", value, self.step)
+
+
+def _commit() -> str | None:
+    try:
+        git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
+    except OSError:  # no git here
+        return None
+    return git.stdout.strip() or None
+
+
+def _ignore_interrupt(_: int) -> None:
+    """A terminal's Ctrl-C reaches every process; the main one decides when the workers end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _keep_depthwise_in_float32(model: nn.Module) -> None:
