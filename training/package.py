@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zoo import registry
 from zoo.errors import ConfigError, ZooError
-from zoo.spec import WEIGHTS_DIR, ModelSpec, WeightsSpec, config_from_mapping
+from zoo.spec import WEIGHTS_DIR, ModelSpec, config_from_mapping, weights_from_entry
 
 MANIFEST = WEIGHTS_DIR / "MANIFEST.toml"
 MAX_BYTES = 16_000_000
@@ -133,17 +133,7 @@ def _manifest_text(table: dict[str, Any], name: str, tag: str, spec: ModelSpec, 
     try:
         text = (_HEADER + _toml(table)).encode()
         entry = tomllib.loads(text.decode())[name][tag]
-        weights = WeightsSpec(
-            tag=tag,
-            sha256=entry["sha256"],
-            size_bytes=entry["size_bytes"],
-            license=entry["license"],
-            commercial_use=entry["commercial_use"],
-            training_data=tuple(entry["training_data"]),
-            source_url=None,
-            packaged=entry["file"],
-            config=config_from_mapping(type(spec.config), entry["config"], f"[{name}.{tag}.config]"),
-        )
+        weights = weights_from_entry(tag, entry, type(spec.config), f"[{name}.{tag}]")
         registry.check(replace(spec, weights=(weights,)))
     except (ValueError, KeyError, TypeError, ZooError) as error:
         raise ConfigError(f"{name}.{tag} cannot be entered in the manifest", found=error) from error

@@ -118,6 +118,31 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
     raise ConfigError(f"{where}: wrong type", found=repr(value), expected=expected)
 
 
+def weights_from_entry(tag: str, entry: Mapping[str, Any], config_class: type[Any], where: str) -> WeightsSpec:
+    """The weights that one entry of the manifest describes.
+
+    Raises:
+        WeightsError: The entry is incomplete.
+        ConfigError: Its configuration does not fit ``config_class``.
+    """
+    try:
+        return WeightsSpec(
+            tag=tag,
+            sha256=entry["sha256"],
+            size_bytes=entry["size_bytes"],
+            license=entry["license"],
+            commercial_use=entry["commercial_use"],
+            training_data=tuple(entry["training_data"]),
+            source_url=entry.get("source_url"),
+            packaged=entry["file"],
+            commit=entry.get("commit"),
+            training_config=entry.get("training_config"),
+            config=config_from_mapping(config_class, entry["config"], where),
+        )
+    except KeyError as error:
+        raise WeightsError(f"{where} lacks a key", expected=error.args[0]) from None
+
+
 def packaged_weights(name: str, config_class: type[Any]) -> tuple[WeightsSpec, ...]:
     """The weights of a built-in model that come with the package, in ``zoo/weights/MANIFEST.toml``'s order.
 
@@ -125,25 +150,7 @@ def packaged_weights(name: str, config_class: type[Any]) -> tuple[WeightsSpec, .
         WeightsError: An entry of the manifest is incomplete.
     """
     manifest = tomllib.loads((WEIGHTS_DIR / "MANIFEST.toml").read_text(encoding="utf-8"))
-    specs = []
-    for tag, entry in manifest.get(name, {}).items():
-        where = f"MANIFEST.toml [{name}.{tag}]"
-        try:
-            specs.append(
-                WeightsSpec(
-                    tag=tag,
-                    sha256=entry["sha256"],
-                    size_bytes=entry["size_bytes"],
-                    license=entry["license"],
-                    commercial_use=entry["commercial_use"],
-                    training_data=tuple(entry["training_data"]),
-                    source_url=entry.get("source_url"),
-                    packaged=entry["file"],
-                    commit=entry.get("commit"),
-                    training_config=entry.get("training_config"),
-                    config=config_from_mapping(config_class, entry["config"], where),
-                )
-            )
-        except KeyError as error:
-            raise WeightsError(f"{where} lacks a key", expected=error.args[0]) from None
-    return tuple(specs)
+    return tuple(
+        weights_from_entry(tag, entry, config_class, f"MANIFEST.toml [{name}.{tag}]")
+        for tag, entry in manifest.get(name, {}).items()
+    )
