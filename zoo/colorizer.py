@@ -189,6 +189,31 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
                 saturation=saturation,
             )
 
+    def predict_lab(self, array: npt.NDArray[Any], **options: Any) -> Tensor:
+        """Lab (3, H, W) of the picture's L and the predicted ab at full size, before it is mapped to sRGB's gamut.
+
+        Args:
+            array: As in `colorize_array`.
+            options: As in `colorize`.
+
+        Raises:
+            ImageError: An array of another shape, dtype or range.
+            OptionError: An option that this model does not support, or a value out of range.
+        """
+        self.check_options(**options)
+        size, saturation = options.pop("working_size", None), options.pop("saturation", 1.0)
+        predict = self._predictor(
+            options.get("style"), saturation, size, options.get("temperature"), options.get("seed")
+        )
+        with self._inference():
+            return pipeline.predict_lab(
+                array,
+                predict,
+                working_size=size or self.spec.working_size,
+                multiple_of=self.spec.multiple_of,
+                saturation=saturation,
+            ).clone()
+
     def colorize_batch(
         self,
         rgb: Tensor,

@@ -97,6 +97,24 @@ def colorize_array(
     return result
 
 
+def predict_lab(
+    array: Array, predict: Predict, *, working_size: int, multiple_of: int, saturation: float = 1.0
+) -> Tensor:
+    """Lab (3, H, W), float32: the picture's own L and the model's ab at full size, before the gamut mapping.
+
+    Arguments and errors are those of :func:`colorize_array`, which shows the same colors as far as sRGB can.
+    """
+    array = np.asarray(array)
+    _check_picture(array)
+    _check_options(working_size, multiple_of, saturation)
+    with torch.no_grad():
+        f = _compressed_luminance(array)
+        small, geometry = fit(f[None, None], working_size, multiple_of)
+        maps = _color_maps(small, geometry, predict, saturation)
+        slope_x, slope_z, dx, dz = upsampling.bilinear_upsample(maps, (array.shape[0], array.shape[1]))[0]
+        return torch.stack([color.lightness_from_f(f), 500 * (slope_x * f + dx), -200 * (slope_z * f + dz)])
+
+
 def colorize_batch(
     rgb: Tensor, predict: Predict, *, working_size: int, multiple_of: int, saturation: float = 1.0
 ) -> Tensor:
