@@ -574,20 +574,13 @@ def test_options_are_checked_where_all_results_exist(tint: str, pictures: Path, 
     assert "saturation" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["bench", "evaluate"])
 def test_figures_are_printed_though_they_cannot_be_written(
-    command: str, grey_jpeg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    grey_jpeg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import zoo.bench
 
     monkeypatch.setattr(zoo.bench, "bench", lambda *args, **options: {"ratio": 7})
-    arguments = ["bench", "grayscale"] if command == "bench" else ["evaluate", "--data", tmp_path, "--models", "tint"]
-    if command == "evaluate":
-        import zoo.evaluation.evaluate as evaluation
-
-        monkeypatch.setattr(loading, "load", lambda *args, **options: None)
-        monkeypatch.setattr(evaluation, "answers_of", lambda *args: {})
-        monkeypatch.setattr(evaluation, "evaluate", lambda *args, **options: {"ratio": 7})
+    arguments = ["bench", "grayscale"]
     for out in (grey_jpeg / "f.json", tmp_path, tmp_path / ("x" * 300)):
         result = call(*arguments, "--out", out)
         assert result.exit_code == 2, result.output
@@ -612,7 +605,7 @@ def test_figures_are_printed_though_they_cannot_be_written(
         (["--models", "tint", "--out", "x" * 300 + ".png"], "cannot be written"),
         (["--models", "tint:green"], "unknown style"),
         (["--models", "grayscale:red"], "has no option 'style'"),
-        (["--models", "tint,,grayscale"], "empty name"),
+        (["--models", "tint,,grayscale"], "empty name of a model"),
         (["--models", "tin"], "did you mean 'tint'"),
         (["--models", "tint", "--cell", "5"], "--cell"),
         (["--models", "tint", "--out", "sheet"], "not a picture file"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoo.colorizer import Batch, Colorizer, Loss
     from zoo.errors import ZooError
+    from zoo.evaluation.evaluate import evaluate
     from zoo.loading import describe, load
     from zoo.registry import list_models, register
     from zoo.spec import ModelSpec, WeightsSpec
@@ -24,6 +25,7 @@ __all__ = [
     "WeightsSpec",
     "ZooError",
     "describe",
+    "evaluate",
     "list_models",
     "load",
     "register",
@@ -38,6 +40,7 @@ _HOME = {
     "WeightsSpec": "spec",
     "ZooError": "errors",
     "describe": "loading",
+    "evaluate": "evaluation.evaluate",
     "list_models": "registry",
     "load": "loading",
     "register": "registry",

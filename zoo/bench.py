@@ -1,12 +1,7 @@
 """How fast a model is, as ratios taken in one run: against its own plain forward pass, against Pillow's file work."""
 
-import platform
-import resource
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -19,7 +14,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from zoo.colorizer import has_fast_bf16, inference_autocast
+from zoo.colorizer import inference_autocast
+from zoo.evaluation import cost
 from zoo.loading import describe, load
 
 QUALITY = 95
@@ -67,11 +63,11 @@ def bench(name: str, *, repeats: int = 9, progress: Callable[[str], None] = lamb
         )
         progress("memory at 24 megapixels")
         _photo(*MEGAPIXELS["24 MP"]).convert("L").save(source, quality=QUALITY)
-        peak = _peak_memory(name, source, target)
+        peak = cost.peak_memory(name, source, target)
     return {
         "model": name,
         "weights": model.weights.tag if model.weights else None,
-        "machine": _machine(),
+        "machine": cost.machine() | cost.versions("colorzoo", "torch", "timm", "numpy", "pillow"),
         "repeats": repeats,
         "seconds": {k: round(v, 4) for k, v in seconds.items()},
         "ratios": {
@@ -126,26 +122,6 @@ def _pillow(source: Path, target: Path, photo: Image.Image) -> None:
     photo.save(target, quality=QUALITY)
 
 
-def _peak_memory(name: str, source: Path, target: Path) -> float:
-    """The peak resident memory in MB of a process that loads the model and colours one file."""
-    code = "import sys; from zoo.bench import _colorize_and_report as run; run(*sys.argv[1:])"
-    done = subprocess.run(
-        [sys.executable, "-c", code, name, str(source), str(target)], capture_output=True, text=True, check=True
-    )
-    return round(int(done.stdout) / 1e6, 1)
-
-
-def _colorize_and_report(name: str, source: str, target: str) -> None:
-    load(name).colorize_file(source, target, overwrite=True)
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage's peak is inherited from the parent there
-        lines = status.read_text(encoding="utf-8").splitlines()
-        peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    sys.stdout.write(str(peak))
-
-
 def _eccv16_shaped() -> nn.Module:
     """A random network with the shapes of Zhang et al.'s ECCV16 model (32.2 M parameters), for comparison of speed.
 
@@ -181,21 +157,3 @@ def _eccv16_shaped() -> nn.Module:
         nn.Conv2d(313, 2, 1, bias=False),
         nn.Upsample(scale_factor=4, mode="bilinear"),
     )
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "processor": _processor(),
-        "threads": torch.get_num_threads(),
-        "bf16": has_fast_bf16(),
-        "python": platform.python_version(),
-        **{p: version(p) for p in ("colorzoo", "torch", "timm", "numpy", "pillow")},
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

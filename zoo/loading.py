@@ -20,6 +20,7 @@ from zoo.spec import ModelSpec, WeightsSpec, config_from_mapping
 HUB, FOLDER = "hf-hub:", "local-dir:"
 CONFIG_FILE, STATE_FILE = "config.json", "model.safetensors"
 _REPOSITORY = re.compile(r"(?P<repo_id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^@\s]+))?\Z")
+_NAME_AND_STYLE = re.compile(r"(?P<name>(?:(?:hf-hub|local-dir):)?.+?)(?::(?P<style>\w+))?")
 _SHOWN = 5  # entries that do not fit are named up to here
 
 
@@ -52,6 +53,18 @@ def load(name: str, *, device: str | torch.device | None = None) -> Colorizer[An
         return model.to(memory_format=torch.channels_last)  # what convolutions are fastest in
     except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
         raise OptionError(f"device {str(device)!r} cannot be used", found=str(error).splitlines()[0]) from error
+
+
+def name_and_style(text: str) -> tuple[str, str | None]:
+    """The model's name and the style of ``fusion:vivid``; None where no style is given.
+
+    Raises:
+        OptionError: The name is empty.
+    """
+    match = _NAME_AND_STYLE.fullmatch(text.strip())
+    if match is None:
+        raise OptionError("an empty name of a model", found=repr(text), expected="names as in `colorzoo list`")
+    return match["name"], match["style"]
 
 
 def describe(name: str) -> ModelSpec:

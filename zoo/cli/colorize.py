@@ -1,23 +1,18 @@
 """`colorzoo colorize` and `colorzoo compare`: from picture files to picture files."""
 
-import re
-import sys
-import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from zoo.cli.progress import progress
 
+if TYPE_CHECKING:
     from PIL import Image
 
     from zoo.colorizer import Colorizer
-
-T = TypeVar("T")
 
 Inputs = Annotated[list[str], typer.Argument(metavar="INPUT", help="Pictures, or folders of pictures.")]
 Style = Annotated[str | None, typer.Option(help="Manner of colouring, for models that have several.")]
@@ -33,8 +28,6 @@ Seed = Annotated[int | None, typer.Option(help="Draws another colouring, for mod
 Device = Annotated[str, typer.Option(help="Where the model runs, such as cpu or cuda.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace results that exist.")]
 Quality = Annotated[int, typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF files.")]
-
-_NAME_AND_STYLE = re.compile(r"(?P<name>(?:(?:hf-hub|local-dir):)?.+?)(?::(?P<style>\w+))?")
 
 
 def colorize(
@@ -77,7 +70,7 @@ def colorize(
     interrupted = False
     try:
         results = batch.colorize_files(items, colorize_file, overwrite=force)
-        for result in _progress(results, len(items), "picture"):
+        for result in progress(results, len(items), "picture"):
             counts[result.status] += 1
             if result.error is not None:
                 failures.append(_failure(result.source, result.error))
@@ -140,7 +133,7 @@ def compare(
     rows: list[list[Image.Image | None]] = []
     labels: list[str] = []
     failures: list[str] = []
-    for item in _progress(iter(found), len(found), "picture"):
+    for item in progress(iter(found), len(found), "picture"):
         try:
             if item.problem is not None:
                 raise ImageError(item.problem)
@@ -168,23 +161,6 @@ def compare(
         typer.echo(failure, err=True)
     typer.echo(f"{len(rows)} done, {len(failures)} failed" + (f": {target}" if rows else ""))
     raise typer.Exit(1 if failures else 0)
-
-
-def _progress(items: "Iterator[T]", total: int, unit: str) -> "Iterator[T]":
-    """The items, counted on stderr: a bar on a terminal, a line now and then elsewhere."""
-    from tqdm import tqdm
-    from tqdm.contrib.logging import logging_redirect_tqdm
-
-    if sys.stderr.isatty():
-        with logging_redirect_tqdm():
-            yield from tqdm(items, total=total, unit=unit, smoothing=0.05)
-        return
-    last = time.monotonic()
-    for number, item in enumerate(items, 1):
-        yield item
-        if time.monotonic() - last > 10 or number == total > 1:
-            last = time.monotonic()
-            typer.echo(f"{number}/{total} {unit}s", err=True)
 
 
 def _failure(source: Path, error: str) -> str:
@@ -218,15 +194,11 @@ def _check_sheet(out: str, sources: list[Path], cell: int, force: bool) -> Path:
 
 def _parse_models(text: str) -> list[tuple[str, str | None]]:
     """Names with their styles, in the order given, none twice."""
-    from zoo import registry
-    from zoo.errors import OptionError
+    from zoo import loading, registry
 
     if text.strip() == "all":
         return [(name, None) for name in registry.list_models() if registry.find(name)[0].weights]
-    matches = [_NAME_AND_STYLE.fullmatch(part.strip()) for part in text.split(",")]
-    if None in matches:
-        raise OptionError("--models: an empty name", found=repr(text), expected="names with commas between, or all")
-    return list(dict.fromkeys((m["name"], m["style"]) for m in matches if m))
+    return list(dict.fromkeys(loading.name_and_style(part) for part in text.split(",")))
 
 
 def _options_by_column(

@@ -1,30 +1,115 @@
 """`colorzoo evaluate`: models against the true colours of a folder of photos."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.cli.figures import report
+from zoo.cli.progress import progress
+
+if TYPE_CHECKING:
+    from zoo.evaluation.evaluate import Evaluation
+    from zoo.evaluation.protocol import Protocol
+    from zoo.evaluation.results import Result
+
+RESULTS = Path("model_cards") / "results"
+
+
+class Preset(StrEnum):
+    """What can be asked for as --protocol."""
+
+    CENTER = "center"
+    SQUASH = "squash"
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Folder of colour photos.", exists=True, file_okay=False)],
-    models: Annotated[str, typer.Option(help="Models, separated by commas.")] = "fusion,regression,classification",
-    size: Annotated[int, typer.Option(min=16, help="Side of the compared pictures.")] = 256,
+    data: Annotated[Path, typer.Option(help="Folder of colour photos.")],
+    models: Annotated[
+        str, typer.Option(help="Names with commas between, each with a style if wanted: fusion:vivid. Or all.")
+    ] = "all",
+    benchmark: Annotated[
+        str | None, typer.Option(help="What the photos are called.", show_default="the folder's name")
+    ] = None,
+    protocol: Annotated[
+        Preset | None,
+        typer.Option(
+            help="The largest central square, or the whole photo squashed to one.",
+            show_default="center; what the literature does for val5k, val50k, coco-stuff, ade20k",
+        ),
+    ] = None,
+    size: Annotated[int, typer.Option(help="Side of the compared pictures.")] = 256,
     limit: Annotated[int | None, typer.Option(min=1, help="Take the first so many photos.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the figures as JSON here too.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the result files.", show_default=f"{RESULTS.as_posix()}/BENCHMARK")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where the models run, such as cpu or cuda.")] = "cpu",
+    force: Annotated[bool, typer.Option("--force", "-f", help="Measure again what is there already.")] = False,
 ) -> None:
-    """Measure how close models come to the true colours (centre crop, bicubic): gain over grey, colorfulness."""
-    from tqdm import tqdm
+    """Measure how close models come to the true colours of photos, beside grey, the mean colour and the truth.
 
-    from zoo import images, loading
-    from zoo.evaluation.evaluate import Answer, answers_of
+    What is there already for the same weights, options, photos and protocol is not measured again; an interrupted
+    run goes on where it stopped.
+    """
     from zoo.evaluation.evaluate import evaluate as run
 
-    answers: dict[str, Answer] = {}
-    for name in models.split(","):
-        answers |= answers_of(loading.load(name.strip()), name.strip())
-    photos = sorted(p for p in data.rglob("*") if p.suffix.lower() in images.READABLE_SUFFIXES)[:limit]
-    figures = run(answers, photos, size=size, progress=lambda p: tqdm(p, unit="photo"))
-    report(figures, out)
+    name = benchmark or data.resolve().name
+    try:
+        evaluation = run(
+            models.split(","),
+            data,
+            benchmark=name,
+            protocol=protocol_of(name, protocol, size),
+            limit=limit,
+            out=out or RESULTS / name,
+            device=device,
+            force=force,
+            progress=lambda photos: progress(iter(photos), len(photos), "photo"),
+        )
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from here", err=True)
+        raise typer.Exit(130) from None
+    for line in table(evaluation.results):
+        typer.echo(line)
+    tell(evaluation)
+    typer.echo(f"results: {out or RESULTS / name}")
+    raise typer.Exit(1 if evaluation.failures else 0)
+
+
+def protocol_of(benchmark: str, preset: "Preset | None", size: int) -> "Protocol":
+    """The protocol asked for, or else the one that the benchmark has in the literature."""
+    from dataclasses import replace
+
+    from zoo.evaluation.protocol import PRESETS
+
+    return replace(PRESETS[preset.value] if preset else PRESETS.get(benchmark, PRESETS["center"]), size=size)
+
+
+def tell(evaluation: "Evaluation") -> None:
+    """Say on stderr what was left out, what failed, and how long it took."""
+    first = evaluation.results[0]
+    for name, reason in first.data["left_out"].items():
+        typer.echo(f"left out: {reason if name in reason else f'{name}: {reason}'}", err=True)
+    for label, reason in evaluation.failures.items():
+        typer.echo(f"failed: {label}: {reason}", err=True)
+    reasons = {reason: name for result in evaluation.results[:1] for name, reason in result.not_measured.items()}
+    for reason, name in reasons.items():
+        typer.echo(f"{name}: {reason}", err=True)
+    count, there = len(evaluation.measured), len(evaluation.results) - len(evaluation.measured)
+    typer.echo(
+        f"{len(first.names)} photos: {count} measured, {there} there already, {evaluation.seconds:.1f} s", err=True
+    )
+
+
+def table(results: "list[Result]") -> list[str]:
+    """The main figures, a line for each result; the report has all of them, with their intervals."""
+    from zoo.evaluation.metrics import KD, METRICS
+
+    shown = ("gain", "ssim", "ciede2000", "auc", "auc_rebalanced", "cf_share", "bleeding", "agreement_top1", KD)
+    rows = [["MODEL", *(f"{METRICS[m].title} {METRICS[m].unit}".strip().upper() for m in shown), "MS"]]
+    for result in results:
+        values = [(result.value(m), METRICS[m].decimals) for m in shown]
+        cells = ["-" if value is None else f"{value:.{decimals}f}" for value, decimals in values]
+        rows.append([result.label, *cells, f"{result.cost['ms']:.1f}" if "ms" in result.cost else "-"])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]

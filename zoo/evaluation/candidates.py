@@ -1,0 +1,211 @@
+"""What is put through the evaluator: models of the zoo, each style by itself, and the baselines of every table."""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils import _pytree
+
+from zoo import color, loading, pipeline, registry
+from zoo.colorizer import Colorizer
+from zoo.errors import WeightsError
+from zoo.evaluation.metrics import lab_of
+from zoo.evaluation.protocol import Prepared
+from zoo.evaluation.results import GREY, MEAN, TRUTH, Result
+
+Picture = npt.NDArray[np.uint8]
+
+# The mean ab over the 9,416 photos this project's weights were trained on (zoo/weights/MANIFEST.toml), each photo
+# counted once.
+MEAN_AB = (2.21, 8.27)
+_SAFE = re.compile(r"[^\w.-]+")
+
+
+class Colored(NamedTuple):
+    """An answer: 8-bit sRGB (H, W, 3), and the share of its pixels whose colour had to be mapped into the gamut."""
+
+    rgb: Picture
+    out_of_gamut: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """Something that colours pictures, and what results say of it; ``colorize`` sees no more than the grey picture.
+
+    Baselines that know the truth look at it too.
+    """
+
+    label: str
+    kind: Literal["model", "baseline"]
+    model: str
+    colorize: Callable[[Prepared], Colored]
+    tag: str | None = None
+    weights: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    network: Colorizer[Any] | None = None
+    loaded_from: str | None = None  # the name that `zoo.load` takes
+
+
+def baselines() -> list[Candidate]:
+    """What stands in every table: grey, the mean colour of the training photos, and the truth."""
+    grey = loading.load("grayscale")
+    mean = torch.tensor(MEAN_AB).view(1, 2, 1, 1)
+
+    def colorize_mean(picture: Prepared) -> Colored:
+        sizes = {"working_size": 32, "multiple_of": 1}
+        lab = pipeline.predict_lab(picture.grey, lambda L: mean, **sizes)
+        return Colored(pipeline.colorize_array(picture.grey, lambda L: mean, **sizes), _outside(lab))
+
+    return [
+        Candidate(label=GREY, kind="baseline", model=GREY, colorize=_answer(grey, {})),
+        Candidate(label=MEAN, kind="baseline", model=MEAN, colorize=colorize_mean, options={}),
+        Candidate(
+            label=TRUTH, kind="baseline", model=TRUTH, colorize=lambda p: Colored(p.truth, _outside(lab_of(p.truth)))
+        ),
+    ]
+
+
+def candidates(models: Sequence[str | Candidate], device: str | None = None) -> list[Candidate]:
+    """The models called ``models``, each style by itself.
+
+    Args:
+        models: As `zoo.load` takes them, with ``:STYLE`` for one style alone; ``all`` is every set of weights that
+            comes with an installed package. The baseline ``grayscale`` is left out: it is in every table. A candidate
+            stands for itself.
+        device: As torch names it; None is the CPU.
+
+    Raises:
+        OptionError: No such style, an empty list.
+        UnknownModelError: No such model or weights.
+        WeightsError: Weights that are missing, damaged or do not fit.
+    """
+    found: dict[str, Candidate] = {}
+    for model in models:
+        if isinstance(model, Candidate):
+            found.setdefault(model.label, model)
+            continue
+        for name in _all() if model.strip() == "all" else [model.strip()]:
+            for candidate in _of_model(name, device):
+                if candidate.model != GREY:
+                    found.setdefault(candidate.label, candidate)
+    return list(found.values())
+
+
+def candidate_of(result: Result, device: str | None = None) -> Candidate:
+    """What a result was made with, loaded again.
+
+    Raises:
+        WeightsError: The weights are no longer those of the result, or cannot be had.
+    """
+    if result.kind == "baseline":
+        return next(c for c in baselines() if c.label == result.label)
+    for candidate in candidates([result.label], device):
+        if candidate.weights["sha256"] != result.weights["sha256"]:
+            raise WeightsError(
+                f"{result.label}: not the weights of its result",
+                found=candidate.weights["sha256"],
+                expected=result.weights["sha256"],
+                remedy="evaluate again",
+            )
+        return candidate
+    raise WeightsError(f"{result.label}: no such model now", remedy="evaluate again")
+
+
+@contextmanager
+def shared_forward(network: Colorizer[Any]) -> Iterator[None]:
+    """Within it the network's last output is kept, and given again for the same L: styles and temperatures share it."""
+    plain = network.forward
+    last: list[Any] = []
+
+    def forward(L: Tensor, features: tuple[Tensor, ...] | None = None) -> Any:
+        if features is not None:
+            return plain(L, features)
+        if not last or not torch.equal(last[0], L):
+            last[:] = [L.clone(), plain(L)]
+        return _pytree.tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, last[1])
+
+    network.forward = forward  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del network.forward
+
+
+def _all() -> list[str]:
+    names = []
+    for name in registry.list_models():
+        spec = registry.find(name)[0]
+        names += [f"{name}.{w.tag}" if i else name for i, w in enumerate(spec.weights) if w.packaged is not None]
+    return names
+
+
+def _of_model(text: str, device: str | None) -> list[Candidate]:
+    name, style = loading.name_and_style(text)
+    network = loading.load(name, device=device)
+    network.check_options(style=style)
+    styles: list[str | None] = [style] if style else [*network.spec.styles] or [None]
+    short = name
+    if name.startswith(("hf-hub:", "local-dir:")):
+        short = _SAFE.sub("-", Path(name.partition(":")[2]).name.partition("@")[0]) or "folder"
+    return [candidate_from(network, short, {"style": one} if one else {}, loaded_from=name) for one in styles]
+
+
+def candidate_from(
+    network: Colorizer[Any], label: str, options: dict[str, Any] | None = None, *, loaded_from: str | None = None
+) -> Candidate:
+    """A network that is loaded already, or still in training, as something to evaluate.
+
+    Args:
+        network: Any model of the zoo.
+        label: What tables call it; a style among the options is added.
+        options: That it colours with, as in `Colorizer.colorize`.
+        loaded_from: The name that `zoo.load` takes, where there is one: a second process can then measure its memory.
+    """
+    options = options or {}
+    return Candidate(
+        label=":".join([label, *filter(None, [options.get("style")])]),
+        kind="model",
+        model=network.spec.name if network.weights else label,
+        colorize=_answer(network, options),
+        tag=network.weights.tag if network.weights else None,
+        weights=_weights(network),
+        options=options,
+        network=network,
+        loaded_from=loaded_from,
+    )
+
+
+def _weights(network: Colorizer[Any]) -> dict[str, Any]:
+    known = network.weights
+    if known is None:
+        state = network.state_dict()
+        total = hashlib.sha256()
+        for key in sorted(state):
+            total.update(key.encode() + state[key].cpu().contiguous().numpy().tobytes())
+        return {"sha256": total.hexdigest() if state else None, "size_bytes": None, "license": None}
+    return {
+        "sha256": known.sha256,
+        "size_bytes": known.size_bytes,
+        "license": known.license,
+        "commercial_use": known.commercial_use,
+    }
+
+
+def _answer(network: Colorizer[Any], options: dict[str, Any]) -> Callable[[Prepared], Colored]:
+    def colorize(picture: Prepared) -> Colored:
+        rgb = network.colorize_array(picture.grey, **options)
+        return Colored(rgb, _outside(network.predict_lab(picture.grey, **options)))
+
+    return colorize
+
+
+def _outside(lab: Tensor) -> float:
+    return float(color.out_of_gamut(lab[:1], lab[1:]).float().mean())
