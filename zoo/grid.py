@@ -57,7 +57,7 @@ def grid(
         raise OptionError("grid: labels do not fit the rows", found=len(row_labels), expected=len(rows))
 
     gap = max(4, cell // 32)
-    header, caption = (_font(max(9, min(28, cell // divisor))) for divisor in (18, 24))
+    header, caption = (_font(max(10, min(28, cell // divisor))) for divisor in (15, 17))
     line = _height(caption) + gap // 2 if row_labels is not None else 0
     cells = [[None if image is None else fit(image, cell) for image in row] for row in rows]
     widths = [max([cell // 2] + [row[i].width for row in cells if (row[i])]) for i in range(len(columns))]  # type: ignore[union-attr]
