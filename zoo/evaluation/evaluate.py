@@ -4,20 +4,23 @@ import csv
 import datetime
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from PIL import Image
 
 from zoo import batch
 from zoo.errors import OptionError, WeightsError, ZooError
 from zoo.evaluation import cost, results
 from zoo.evaluation.candidates import Candidate, baselines, candidates, shared_forward
-from zoo.evaluation.judging import Judges, Row, Rows, Scene, gather
+from zoo.evaluation.judging import Answer, Judges, Row, Rows, ask, gather
 from zoo.evaluation.protocol import PRESETS, Protocol, data_hash, prepare
 from zoo.evaluation.results import TRUTH, Result
 
@@ -106,7 +109,7 @@ def evaluate(
         rows = {
             c.label: stack.enter_context(Rows(benched.rows_file(c), benched.key(c, judges))) for c in (*todo, *fixed)
         }
-        failures, left_out = _judge(benched, todo, fixed, rows, judges, progress)
+        failures, left_out = _judge(benched, [*todo, *fixed], rows, judges, progress)
         todo = [c for c in todo if c.label not in failures]
         names = [n for n in photos if n in rows[TRUTH]]
         if not names:
@@ -131,6 +134,7 @@ def evaluate(
                 protocol=benched.stated,
                 data={
                     "sha256": benched.sha256,
+                    **_folder(data),
                     "names": names,
                     "left_out": left_out,
                     "credits": {n: benched.credits[n] for n in names if n in benched.credits},
@@ -165,7 +169,8 @@ def find_photos(data: Path | str | Sequence[Path], limit: int | None = None) -> 
         raise OptionError("bad limit", found=limit, expected="1 or more")
     paths = [data] if isinstance(data, str | Path) else list(data)
     found = batch.find(paths)
-    return {item.name.as_posix(): item.source for item in found[:limit]}
+    names = (item.name.as_posix().encode("utf-8", "backslashreplace").decode() for item in found[:limit])
+    return dict(zip(names, (item.source for item in found), strict=False))
 
 
 class _Benchmark:
@@ -202,6 +207,13 @@ class _Benchmark:
 
 def _benchmark_name(data: Path | str | Sequence[Path]) -> str:
     return Path(data).resolve().name if isinstance(data, str | Path) else "photos"
+
+
+def _folder(data: Path | str | Sequence[Path]) -> dict[str, str]:
+    """Where the photos lie, if below the working folder: what is stored names no folder of this machine."""
+    if not isinstance(data, str | Path) or not Path(data).resolve().is_relative_to(Path.cwd()):
+        return {}
+    return {"folder": Path(data).resolve().relative_to(Path.cwd()).as_posix()}
 
 
 def _credits(data: Path | str | Sequence[Path], photos: dict[str, Path]) -> dict[str, dict[str, str]]:
@@ -245,22 +257,35 @@ def _kept(benched: _Benchmark, candidate: Candidate, judges: Judges) -> Result |
 
 def _judge(
     benched: _Benchmark,
-    todo: Sequence[Candidate],
-    fixed: Sequence[Candidate],
+    candidates: Sequence[Candidate],
     rows: dict[str, Rows],
     judges: Judges,
     progress: Callable[[Sequence[Path]], Iterable[Path]],
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Fill ``rows``; the failures by label, and the photos left out, with their reasons."""
+    """Fill ``rows``; the failures by label, and the photos left out, with their reasons.
+
+    This thread asks the candidates while others judge the answers to the photos before.
+    """
     failures: dict[str, str] = {}
     left_out: dict[str, str] = {}
     names = {path: name for name, path in benched.photos.items()}
+    waiting: deque[tuple[str, list[str], Future[list[Row]]]] = deque()
+
+    def keep(count: int) -> None:
+        """Keep the rows of photos that are judged, and leave ``count`` waiting."""
+        while len(waiting) > count:
+            name, labels, judged = waiting.popleft()
+            for label, row in zip(labels, judged.result(), strict=True):
+                rows[label].add(name, row)
+
     with ExitStack() as stack:
-        for network in {id(c.network): c.network for c in todo if c.network is not None}.values():
+        judge = stack.enter_context(_judging_threads())
+        stack.callback(keep, 0)  # also those that were asked before an interrupt
+        for network in {id(c.network): c.network for c in candidates if c.network is not None}.values():
             stack.enter_context(shared_forward(network))
         for path in progress(list(benched.photos.values())):
             name = names[path]
-            missing = [c for c in (*todo, *fixed) if name not in rows[c.label] and c.label not in failures]
+            missing = [c for c in candidates if name not in rows[c.label] and c.label not in failures]
             if not missing:
                 continue
             try:
@@ -268,18 +293,28 @@ def _judge(
             except batch.ITEM_ERRORS as error:
                 left_out[name] = str(error or type(error).__name__).replace(str(path), name)
                 continue
-            scene = Scene(picture)
-            done: list[tuple[Candidate, Row]] = []
+            answers: dict[str, Answer] = {}
             for candidate in missing:
                 try:
-                    done.append((candidate, scene.judge(candidate)))
+                    answers[candidate.label] = ask(candidate, picture)
                 except Exception as error:  # of whatever kind a plug-in's bug is: the others go on
                     _log.warning("%s failed on %s", candidate.label, name, exc_info=not isinstance(error, ZooError))
                     failures[candidate.label] = f"{name}: {error or type(error).__name__}"
-            judges.judge(scene, [row for _, row in done])
-            for candidate, row in done:
-                rows[candidate.label].add(name, row)
+            keep(2)  # no more, so that memory stays flat
+            waiting.append((name, list(answers), judge.submit(judges.judge, picture, list(answers.values()))))
     return failures, left_out
+
+
+@contextmanager
+def _judging_threads() -> Iterator[Executor]:
+    """Threads for the judges, whose work is a good half; torch's own threads are shared out meanwhile."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // 2))
+    try:
+        with ThreadPoolExecutor(2) as executor:
+            yield executor
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _cost(candidate: Candidate, photos: dict[str, Path], names: Sequence[str], protocol: Protocol) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,36 @@ _CLASSIFIED = {"agreement_top1", "agreement_top5", KD}
 _DIGITS = 6
 
 
-class Scene:
+class Answer(NamedTuple):
+    """What a candidate made of a photo, and the pictures at other temperatures where it has them."""
+
+    colored: Colored
+    sweep: list[Array]
+
+
+def ask(candidate: Candidate, picture: Prepared) -> Answer:
+    """The candidate's answer.
+
+    Raises:
+        ZooError: It is not a picture like the photo.
+    """
+    colored = candidate.colorize(picture)
+    truth = picture.truth
+    if colored.rgb.shape != truth.shape or colored.rgb.dtype != np.uint8:
+        raise ZooError(
+            "the answer is not a picture like the photo",
+            found=f"{colored.rgb.shape} of {colored.rgb.dtype}",
+            expected=f"{truth.shape} of uint8",
+        )
+    network = candidate.network
+    temperatures = _temperatures(candidate)
+    if network is None or not temperatures:
+        return Answer(colored, [])
+    options = candidate.options
+    return Answer(colored, [network.colorize_array(picture.grey, **options, temperature=t) for t in temperatures])
+
+
+class _Scene:
     """A prepared photo with all that its answers are compared with, made once."""
 
     def __init__(self, picture: Prepared) -> None:
@@ -41,35 +70,13 @@ class Scene:
         self.grey_psnr = metrics.psnr(picture.grey, picture.truth)
         self.colorfulness = [metrics.colorfulness_abs(picture.truth), metrics.colorfulness_hs03(picture.truth)]
 
-    def judge(self, candidate: Candidate) -> Row:
-        """The figures of one answer; what networks say of it is added by `Judges`."""
-        answer = candidate.colorize(self.picture)
-        self._check(answer)
-        row = self._figures(answer)
-        if temperatures := _temperatures(candidate):
-            network = candidate.network
-            assert network is not None
-            row["sweep"] = [
-                self._short(network.colorize_array(self.picture.grey, **candidate.options, temperature=t))
-                for t in temperatures
-            ]
-        return row
-
-    def _check(self, answer: Colored) -> None:
-        truth = self.picture.truth
-        if answer.rgb.shape != truth.shape or answer.rgb.dtype != np.uint8:
-            raise ZooError(
-                "the answer is not a picture like the photo",
-                found=f"{answer.rgb.shape} of {answer.rgb.dtype}",
-                expected=f"{truth.shape} of uint8",
-            )
-
     def _short(self, rgb: Array) -> list[float]:
         gain = metrics.psnr(rgb, self.picture.truth) - self.grey_psnr
         return [round(gain, 4), round(metrics.colorfulness_abs(rgb), 3)]
 
-    def _figures(self, answer: Colored) -> Row:
-        rgb, truth = answer.rgb, self.picture.truth
+    def row(self, answer: Answer) -> Row:
+        """The figures of an answer that take no network."""
+        rgb, truth = answer.colored.rgb, self.picture.truth
         lab = metrics.lab_of(rgb)
         error = metrics.chroma_error(lab, self.lab)
         within = metrics.auc(error)
@@ -80,7 +87,6 @@ class Scene:
         psnr = metrics.psnr(rgb, truth)
         near, far = error[self.near_edges], error[~self.near_edges]
         return {
-            "rgb": rgb,  # for the networks; not kept
             "values": {
                 "gain": psnr - self.grey_psnr,
                 "psnr": psnr,
@@ -90,12 +96,13 @@ class Scene:
                 "auc": float(within.mean()) * 100,
                 "cf_abs": metrics.colorfulness_abs(rgb),
                 "cf_hs03": metrics.colorfulness_hs03(rgb),
-                "out_of_gamut": answer.out_of_gamut * 100,
+                "out_of_gamut": answer.colored.out_of_gamut * 100,
             },
             "truth": self.colorfulness,
             "bins": [seen.tolist(), counts[seen].tolist(), [round(s, 3) for s in sums[seen].tolist()]],
             "edges": [float(near.sum()), near.numel(), float(far.sum()), far.numel()],
             "histogram": metrics.histogram(lab),
+            "sweep": [self._short(picture) for picture in answer.sweep],
         }
 
 
@@ -125,26 +132,29 @@ class Judges:
             self.not_measured |= dict.fromkeys(names, reason)
             return None
 
-    def judge(self, scene: Scene, rows: Sequence[Row]) -> None:
-        """Add to the rows of one photo what the networks say of their pictures."""
-        pictures = [row.pop("rgb") for row in rows]
-        if not pictures:
-            return
-        truth = scene.picture.truth
+    def judge(self, picture: Prepared, answers: Sequence[Answer]) -> list[Row]:
+        """The rows of all answers to one photo."""
+        scene = _Scene(picture)
+        rows = [scene.row(answer) for answer in answers]
+        pictures = [answer.colored.rgb for answer in answers]
         if self.classifier is not None:
-            features, logits = self.classifier([*pictures, truth])
-            answer = int(logits[-1].argmax())
-            for row, feature, logit in zip(rows, features, logits, strict=False):
-                order = np.argsort(-logit, kind="stable")[:5]
-                row["values"]["agreement_top1"] = 100.0 * (order[0] == answer)
-                row["values"]["agreement_top5"] = 100.0 * (answer in order)
-                row["features"] = _pack(feature)
+            unlike = [p for p in pictures if p is not picture.truth]  # the truth is a candidate too
+            features, logits = self.classifier([*unlike, picture.truth])
+            true_answer = int(logits[-1].argmax())
+            place = {id(p): i for i, p in enumerate([*unlike, picture.truth])}
+            for row, p in zip(rows, pictures, strict=True):
+                i = place[id(p)]
+                order = np.argsort(-logits[i], kind="stable")[:5]
+                row["values"]["agreement_top1"] = 100.0 * (order[0] == true_answer)
+                row["values"]["agreement_top5"] = 100.0 * (true_answer in order)
+                row["features"] = _pack(features[i])
         if self.lpips is not None:
-            for row, value in zip(rows, self.lpips(pictures, truth), strict=True):
+            for row, value in zip(rows, self.lpips(pictures, picture.truth), strict=True):
                 row["values"]["lpips"] = float(value)
         if self.inception is not None:
             for row, feature in zip(rows, self.inception(pictures), strict=True):
                 row["inception"] = _pack(feature)
+        return rows
 
 
 class Rows:
@@ -226,7 +236,7 @@ def gather(rows: Rows, truth: Rows, names: Sequence[str], judges: Judges) -> dic
         index, n, s = row["bins"]
         counts[i, index], sums[i, index] = n, s
         histogram += np.array(row["histogram"])
-        sweep.append(row.get("sweep", []))
+        sweep.append(row["sweep"])
     sets: dict[str, Array] = {}  # of metrics of a whole set: the value, then its replicates
     for name, column in (("abs", 0), ("hs03", 1)):
         own = np.array(columns[f"cf_{name}"])
@@ -319,7 +329,8 @@ def _rebalanced(counts: Array, sums: Array) -> Array:
         pixels = block @ counts
         inside = np.divide(block @ sums, pixels, out=np.zeros_like(pixels), where=pixels > 0)
         values.append(100 * inside.sum(1) / (pixels > 0).sum(1))
-    return np.concatenate(values)
+    value, drawn = values[0], np.concatenate(values[1:])
+    return np.concatenate([value, drawn - drawn.mean() + value])  # rare bins are hard and drop out of draws: no bias
 
 
 def _kernel_sample(names: Sequence[str]) -> list[str]:
