@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from zoo.cli import bench, colorize, evaluate, models
+from zoo.cli import bench, colorize, evaluate, models, report
 from zoo.errors import ZooError
 
 
@@ -63,6 +63,7 @@ app.command("colorize")(colorize.colorize)
 app.command("compare")(colorize.compare)
 app.command("bench")(bench.bench)
 app.command("evaluate")(evaluate.evaluate)
+app.command("report")(report.report)
 
 
 def main() -> None:

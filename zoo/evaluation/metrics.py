@@ -87,7 +87,8 @@ _ALL: tuple[Metric, ...] = (
     ),
     Metric(
         name="auc_rebalanced", title="AuC rebalanced", unit="%", higher_is_better=True, low=0, high=100, decimals=2,
-        variant="AuC of each bin of the true colour (grid 10) over all pictures, mean over the bins that occur",
+        variant="AuC of each bin of the true colour (grid 10) over all pictures, mean over the bins that occur; "
+        "replicates are centred on it, since draws lack rare bins",
         reference="Zhang et al. 2016, section 3.1 and equation 4 with lambda 0", of_set=True,
     ),
     Metric(

@@ -37,6 +37,7 @@ class Result:
         benchmark: The name of the photos.
         protocol: `Protocol.stated`.
         data: ``sha256`` of the photos' names and contents, ``names`` of those compared, ``left_out`` (name: why),
+            their ``folder`` where it lies below the folder of the run,
             and ``credits`` (name: author, licence, source) of those that may be shown.
         measured: By metric its ``value`` and, where there is one, its 95 % ``interval``.
         not_measured: By metric, why.
