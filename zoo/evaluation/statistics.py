@@ -34,11 +34,12 @@ def replicate_means(columns: Array, seed: int = SEED) -> Array:
 
 
 def replicate_pairs(terms: Array, seed: int = SEED) -> Array:
-    """The mean of ``terms`` (n, n) over pairs i != j in each bootstrap replicate, (1000,)."""
+    """The mean of ``terms`` (n, n) over pairs i != j in each replicate, (1000,); NaN of a draw of one picture."""
     values = []
     for block in draws(len(terms), seed=seed):
         pairs = block.sum(1) ** 2 - (block**2).sum(1)
-        values.append(np.einsum("rn,rn->r", block @ terms, block) / pairs)
+        with np.errstate(invalid="ignore"):
+            values.append(np.einsum("rn,rn->r", block @ terms, block) / pairs)
     return np.concatenate(values)
 
 
