@@ -22,7 +22,7 @@ from zoo.cli import app
 from zoo.errors import ImageError, OptionError, WeightsError, ZooError
 from zoo.evaluation import candidates, evaluate, judging, metrics, networks, results
 from zoo.evaluation.candidates import Candidate, Colored, candidate_from
-from zoo.evaluation.protocol import PRESETS, Prepared, Protocol, prepare
+from zoo.evaluation.protocol import Prepared, Protocol, prepare, protocol_of
 from zoo.evaluation.results import GREY, MEAN, TRUTH, Result
 from zoo.models.grayscale import Grayscale, GrayscaleConfig
 
@@ -410,11 +410,13 @@ def test_presets_crop_or_squash(tmp_path: Path) -> None:
     wide = np.zeros((40, 80, 3), np.uint8)
     wide[:, :20], wide[:, 20:60], wide[:, 60:] = (200, 0, 0), (0, 160, 0), (0, 0, 200)
     Image.fromarray(wide).save(tmp_path / "wide.png")
-    center = prepare(tmp_path / "wide.png", replace(PRESETS["val5k"], size=40)).truth
-    squashed = prepare(tmp_path / "wide.png", replace(PRESETS["coco-stuff"], size=40)).truth
+    center = prepare(tmp_path / "wide.png", replace(protocol_of("val5k"), size=40)).truth
+    squashed = prepare(tmp_path / "wide.png", replace(protocol_of("coco-stuff"), size=40)).truth
     assert (center[:, 2:38] == (0, 160, 0)).all()
     assert squashed[20, 3].tolist() == [200, 0, 0]
     assert squashed[20, 37].tolist() == [0, 0, 200]
+    assert protocol_of("val5k").near_grey == "kept"
+    assert protocol_of("my holidays") == Protocol()
 
 
 def test_the_grey_input_has_the_same_lightness() -> None:

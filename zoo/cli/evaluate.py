@@ -51,17 +51,37 @@ def evaluate(
     What is there already for the same weights, options, photos and protocol is not measured again; an interrupted
     run goes on where it stopped.
     """
+    name = benchmark or data.resolve().name
+    folder = out or RESULTS / name
+    evaluation = measure(models, data, name, protocol, size, limit, folder, device, force)
+    for line in table(evaluation.results):
+        typer.echo(line)
+    typer.echo(f"results: {folder}")
+    raise typer.Exit(1 if evaluation.failures else 0)
+
+
+def measure(
+    models: str,
+    data: Path,
+    benchmark: str,
+    preset: "Preset | None",
+    size: int,
+    limit: int | None,
+    out: Path,
+    device: str,
+    force: bool,
+) -> "Evaluation":
+    """Evaluate with a bar, and say on stderr what was left out, what failed, and how long it took."""
     from zoo.evaluation.evaluate import evaluate as run
 
-    name = benchmark or data.resolve().name
     try:
         evaluation = run(
             models.split(","),
             data,
-            benchmark=name,
-            protocol=protocol_of(name, protocol, size),
+            benchmark=benchmark,
+            protocol=_protocol(benchmark, preset, size),
             limit=limit,
-            out=out or RESULTS / name,
+            out=out,
             device=device,
             force=force,
             progress=lambda photos: progress(iter(photos), len(photos), "photo"),
@@ -69,24 +89,20 @@ def evaluate(
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from here", err=True)
         raise typer.Exit(130) from None
-    for line in table(evaluation.results):
-        typer.echo(line)
-    tell(evaluation)
-    typer.echo(f"results: {out or RESULTS / name}")
-    raise typer.Exit(1 if evaluation.failures else 0)
+    _tell(evaluation)
+    return evaluation
 
 
-def protocol_of(benchmark: str, preset: "Preset | None", size: int) -> "Protocol":
+def _protocol(benchmark: str, preset: "Preset | None", size: int) -> "Protocol":
     """The protocol asked for, or else the one that the benchmark has in the literature."""
     from dataclasses import replace
 
-    from zoo.evaluation.protocol import PRESETS
+    from zoo.evaluation.protocol import PRESETS, protocol_of
 
-    return replace(PRESETS[preset.value] if preset else PRESETS.get(benchmark, PRESETS["center"]), size=size)
+    return replace(PRESETS[preset.value] if preset else protocol_of(benchmark), size=size)
 
 
-def tell(evaluation: "Evaluation") -> None:
-    """Say on stderr what was left out, what failed, and how long it took."""
+def _tell(evaluation: "Evaluation") -> None:
     first = evaluation.results[0]
     for name, reason in first.data["left_out"].items():
         typer.echo(f"left out: {reason if name in reason else f'{name}: {reason}'}", err=True)

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.evaluate import Preset, protocol_of, tell
-from zoo.cli.progress import progress
+from zoo.cli.evaluate import Preset, measure
 
 CARDS = Path("model_cards")
 
@@ -101,21 +100,7 @@ def _report_of(
         raise OptionError(f"{out}: exists already", remedy="choose another name, or --force to replace it")
     name = folder.resolve().name
     figures = out.with_name(f"{out.stem}-results")
-    try:
-        evaluation = evaluate.evaluate(
-            models.split(","),
-            folder,
-            benchmark=name,
-            protocol=protocol_of(name, protocol, size),
-            limit=limit,
-            out=figures,
-            device=device,
-            progress=lambda photos: progress(iter(photos), len(photos), "photo"),
-        )
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on from here", err=True)
-        raise typer.Exit(130) from None
-    tell(evaluation)
+    evaluation = measure(models, folder, name, protocol, size, limit, figures, device, force=False)
     photos = evaluate.find_photos(folder, limit)
     pictures = generated.pictures_of(evaluation.results, photos, check=False)
     files = reports.render(evaluation.results, title=f"Photos in {name}", pictures=pictures, show=True)

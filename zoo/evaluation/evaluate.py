@@ -21,7 +21,7 @@ from zoo.errors import OptionError, WeightsError, ZooError
 from zoo.evaluation import cost, results
 from zoo.evaluation.candidates import Candidate, baselines, candidates, shared_forward
 from zoo.evaluation.judging import Answer, Judges, Row, Rows, ask, gather
-from zoo.evaluation.protocol import PRESETS, Protocol, data_hash, prepare
+from zoo.evaluation.protocol import Protocol, data_hash, prepare, protocol_of
 from zoo.evaluation.results import TRUTH, Result
 
 _log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def evaluate(
         benched = _Benchmark(
             name,
             photos,
-            protocol or PRESETS.get(name, PRESETS["center"]),
+            protocol or protocol_of(name),
             _credits(data, photos),
             Path(out) if out is not None else Path(temporary),
         )

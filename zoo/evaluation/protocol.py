@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -57,14 +57,14 @@ class Protocol:
         }
 
 
-PRESETS: Mapping[str, Protocol] = {
-    "center": Protocol(),
-    "squash": Protocol(crop="none"),
-    **{
-        name: Protocol(crop="center" if preset == "center" else "none", near_grey="kept")
-        for name, preset in CONVENTIONS.items()
-    },
-}
+PRESETS: Mapping[str, Protocol] = {"center": Protocol(), "squash": Protocol(crop="none")}
+
+
+def protocol_of(benchmark: str) -> Protocol:
+    """The protocol that a benchmark of this name has in the literature, which keeps grey photos; else the default."""
+    if benchmark in CONVENTIONS:
+        return replace(PRESETS[CONVENTIONS[benchmark]], near_grey="kept")
+    return PRESETS["center"]
 
 
 class Prepared(NamedTuple):
