@@ -127,17 +127,18 @@ def _look(photo: Photo) -> tuple[Photo, float] | None:
     except Exception as error:  # a photo collection holds every kind of broken file; it is counted by the caller
         _log.warning("%s is left out: %s", photo.path, error)
         return None
-    chroma = float(_to_lab(image)[1:].square().sum(0).sqrt().mean())
+    chroma = float(to_lab(image)[1:].square().sum(0).sqrt().mean())
     return replace(photo, content=digest.hexdigest()[:16]), chroma
 
 
-def _to_lab(image: Image.Image) -> Tensor:
+def to_lab(image: Image.Image) -> Tensor:
+    """Lab (3, H, W) of an RGB picture."""
     return color.rgb_to_lab(torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255)
 
 
 def centre_crop(photo: Photo, size: int) -> Tensor:
     """The photo's largest central square at ``size``, Lab, (3, size, size)."""
-    return _to_lab(ImageOps.fit(open_photo(photo.path, size), (size, size), Image.Resampling.BICUBIC))
+    return to_lab(ImageOps.fit(open_photo(photo.path, size), (size, size), Image.Resampling.BICUBIC))
 
 
 def centre_crops(photos: Sequence[Photo], size: int) -> list[Tensor]:
@@ -165,7 +166,7 @@ def make_crop(photo: Photo, seed: int, config: DataConfig) -> tuple[npt.NDArray[
     """
     rng = np.random.default_rng([seed, int(hashlib.sha256(os.fsencode(photo.name)).hexdigest()[:8], 16)])
     image = open_photo(photo.path, config.crop)
-    lab = _to_lab(_warp(image, rng, config))
+    lab = to_lab(_warp(image, rng, config))
     L = lab[0]
     ab = lab[1:].reshape(2, config.crop // STRIDE, STRIDE, config.crop // STRIDE, STRIDE).mean((2, 4))
     if rng.random() < config.age:
