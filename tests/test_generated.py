@@ -10,9 +10,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+import zoo
 from zoo.cli import app
 from zoo.errors import ZooError
 from zoo.evaluation import evaluate, generated, results
+from zoo.evaluation.protocol import Protocol
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
@@ -67,12 +69,27 @@ def test_edited_texts_are_stale(cards: Path) -> None:
 
 def test_a_changed_result_makes_all_that_show_it_stale(cards: Path) -> None:
     path = cards / "results" / "eval" / "fusion.base+faithful.json"
-    table = json.loads(path.read_text(encoding="utf-8"))
-    table["measured"]["gain"]["value"] = 9.0
-    path.write_text(json.dumps(table), encoding="utf-8")
+    result = results.read(path)
+    gains = [value + 1 for value in result.per_picture["gain"]]
+    low, high = result.interval("gain") or (0, 0)
+    entry = {"value": (result.value("gain") or 0) + 1, "interval": [low + 1, high + 1]}
+    changed = replace(
+        result, per_picture=result.per_picture | {"gain": gains}, measured=result.measured | {"gain": entry}
+    )
+    results.write(changed, path.parent)
     stale = " ".join(generated.stale(cards))
     for name in ("reports/eval/README.md", "reports/eval/index.html", "fusion.base.md", "model_cards/README.md"):
         assert name in stale
+
+
+def test_a_figure_edited_by_hand_is_refused(cards: Path) -> None:
+    path = cards / "results" / "eval" / "fusion.base+faithful.json"
+    table = json.loads(path.read_text(encoding="utf-8"))
+    table["measured"]["gain"]["value"] = 9.0
+    path.write_text(json.dumps(table), encoding="utf-8")
+    done = call("--check", "--cards", cards)
+    assert done.exit_code == 2
+    assert "measured.gain, edited by hand" in done.output
 
 
 def test_results_of_other_weights_are_named(cards: Path) -> None:
@@ -84,15 +101,39 @@ def test_results_of_other_weights_are_named(cards: Path) -> None:
     assert "evaluate again" in problem
 
 
-def test_missing_and_leftover_files_are_named(cards: Path) -> None:
-    (cards / "reports" / "free" / "worst.jpg").unlink()
-    (cards / "reports" / "free" / "trade-off.svg").unlink()
+def test_missing_spoilt_and_leftover_files_are_named(cards: Path) -> None:
+    free = cards / "reports" / "free"
+    (free / "worst.jpg").unlink()
+    (free / "best.jpg").write_bytes(b"")
+    (free / "trade-off.svg").unlink()
+    (free / "histograms.svg").write_text("garbage", encoding="utf-8")
+    (free / "failures-old.jpg").write_bytes(b"old")
+    (free / ".DS_Store").write_bytes(b"")
     (cards / "reports" / "old").mkdir()
+    (cards / "reports" / "old" / "README.md").write_text("old", encoding="utf-8")
     (cards / "gone.base.md").write_text("old", encoding="utf-8")
     (cards / "regression.base.md").unlink()
-    problems = "\n".join(generated.stale(cards))
-    for name in ("worst.jpg", "trade-off.svg", "gone.base.md", "reports/old", "regression.base.md: is missing"):
-        assert name in problems
+    problems = generated.stale(cards)
+    for name, what in {
+        "worst.jpg": "missing",
+        "best.jpg": "no picture",
+        "trade-off.svg": "missing",
+        "histograms.svg": "no plot",
+        "failures-old.jpg": "belongs to nothing",
+        "old/README.md": "belongs to nothing",
+        "gone.base.md": "belongs to nothing",
+        "regression.base.md": "missing",
+        "index.html": "other pictures",
+    }.items():
+        assert any(name in problem and what in problem for problem in problems), name
+    assert not any(".DS_Store" in problem for problem in problems)
+
+
+def test_a_readme_without_its_place_is_an_error(cards: Path) -> None:
+    (cards.parent / "README.md").unlink()
+    done = call("--check", "--cards", cards)
+    assert done.exit_code == 2
+    assert "README.md: cannot be read" in done.output
 
 
 def test_only_what_changed_is_written(cards: Path) -> None:
@@ -123,6 +164,28 @@ def test_nothing_to_report_is_said(tmp_path: Path) -> None:
     done = call("--benchmark", "nowhere", "--cards", ROOT / "model_cards")
     assert done.exit_code == 2
     assert "no results of benchmark 'nowhere'" in done.output
+
+
+def test_another_project_reports_its_own_benchmark(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without notes and a README of this layout, and without the photos of other benchmarks."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluate, "_cost", lambda *args: {})
+    for name in ("mine", "other"):
+        evaluate.evaluate(
+            ["regression.scratch"],
+            photos,
+            benchmark=name,
+            protocol=Protocol(size=64),
+            out=tmp_path / "model_cards" / "results" / name,
+        )
+    done = call("--benchmark", "mine")
+    assert done.exit_code == 0, done.output
+    assert sorted(p.name for p in (tmp_path / "model_cards" / "reports").iterdir()) == ["mine"]
+    assert call().exit_code == 0
+    assert call("--check").exit_code == 0
+    assert (tmp_path / "model_cards" / "README.md").exists()
 
 
 # A person's own photos
@@ -161,6 +224,17 @@ def test_a_folder_of_photos_becomes_one_page(photos: Path, tmp_path: Path, monke
     again = call(*arguments, "--force")
     assert "0 measured, 4 there already" in again.output
     assert out.read_text(encoding="utf-8") == page
+
+
+def test_saved_models_are_reported_under_their_folders_names(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "_cost", lambda *args: {})
+    zoo.load("regression.scratch").save(tmp_path / "my run")
+    out = tmp_path / "report.html"
+    done = call(photos, "--models", f"local-dir:{tmp_path / 'my run'}", "--out", out, "--size", "64")
+    assert done.exit_code == 0, done.output
+    assert "my-run" in out.read_text(encoding="utf-8")
 
 
 def test_a_folder_goes_with_its_own_options_only(photos: Path, tmp_path: Path) -> None:

@@ -127,16 +127,17 @@ def test_true_bins_are_the_nearest() -> None:
 
 
 def test_rebalanced_auc_counts_every_bin_alike() -> None:
-    # Two photos: bin 5 has 30 pixels that are all right, bin 9 has 10 that are half right; bin 2 never occurs.
-    counts, sums = np.zeros((2, 12)), np.zeros((2, 12))
-    counts[0, 5], counts[1, 5], counts[1, 9] = 20, 10, 10
-    sums[0, 5], sums[1, 5], sums[1, 9] = 20, 10, 5
+    # Ten photos have bin 5, all right, and bin 9 ten times rarer, half right; bin 2 is one photo's, bin 0 no one's.
+    counts, sums = np.zeros((10, 12)), np.zeros((10, 12))
+    counts[:, 5], counts[:, 9], counts[3, 2] = 100, 10, 50
+    sums[:, 5], sums[:, 9] = 100, 5
     values = judging._rebalanced(counts, sums)
     assert values[0] == pytest.approx(75)
-    assert len(values) == 1 + statistics.REPLICATES
-    drawn = set(np.round(values[1:] - values[1:].min(), 6))
-    assert drawn == {0, 25}  # with and without the second photo
-    assert values[1:].mean() == pytest.approx(75)  # and without the bias of bins that drop out
+    assert values[1:] == pytest.approx(np.full(statistics.REPLICATES, 75))
+    sums[0, 9] = 0
+    counts[0, 5] = 0  # one photo less than it takes
+    assert judging._rebalanced(counts, sums)[0] == pytest.approx(45)
+    assert np.isnan(judging._rebalanced(counts[:5], sums[:5])).all()
 
 
 # Colorfulness

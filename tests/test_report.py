@@ -304,10 +304,10 @@ def test_without_credits_no_picture_is_even_made() -> None:
     assert not [name for name in files if name.endswith(".jpg")]
     assert "image/jpeg" not in text_of(files, "index.html")
     for name in ("README.md", "index.html"):
-        assert "may not be redistributed" in text_of(files, name)
+        assert "Not all of these photos come with a credit" in text_of(files, name)
     own = report.render(results, title="x", pictures=pictures, show=True)  # a person's own folder
     assert "best.jpg" in own
-    assert "may not be redistributed" not in text_of(own, "README.md")
+    assert "Not all of these photos come with a credit" not in text_of(own, "README.md")
     assert "best.jpg" not in report.render(make_results(), title="x", pictures=never, show=False)
 
 

@@ -70,6 +70,7 @@ def measure(
     out: Path,
     device: str,
     force: bool,
+    replace_others: bool = False,
 ) -> "Evaluation":
     """Evaluate with a bar, and say on stderr what was left out, what failed, and how long it took."""
     from zoo.evaluation.evaluate import evaluate as run
@@ -84,6 +85,7 @@ def measure(
             out=out,
             device=device,
             force=force,
+            replace_others=force or replace_others,
             progress=lambda photos: progress(iter(photos), len(photos), "photo"),
         )
     except KeyboardInterrupt:
@@ -99,7 +101,8 @@ def _protocol(benchmark: str, preset: "Preset | None", size: int) -> "Protocol":
 
     from zoo.evaluation.protocol import PRESETS, protocol_of
 
-    return replace(PRESETS[preset.value] if preset else protocol_of(benchmark), size=size)
+    protocol = replace(protocol_of(benchmark), size=size)
+    return replace(protocol, crop=PRESETS[preset.value].crop) if preset else protocol
 
 
 def _tell(evaluation: "Evaluation") -> None:
@@ -108,9 +111,11 @@ def _tell(evaluation: "Evaluation") -> None:
         typer.echo(f"left out: {reason if name in reason else f'{name}: {reason}'}", err=True)
     for label, reason in evaluation.failures.items():
         typer.echo(f"failed: {label}: {reason}", err=True)
-    reasons = {reason: name for result in evaluation.results[:1] for name, reason in result.not_measured.items()}
-    for reason, name in reasons.items():
-        typer.echo(f"{name}: {reason}", err=True)
+    reasons: dict[str, list[str]] = {}
+    for name, reason in first.not_measured.items():
+        reasons.setdefault(reason, []).append(name)
+    for reason, names in reasons.items():
+        typer.echo(f"{', '.join(names)}: {reason}", err=True)
     count, there = len(evaluation.measured), len(evaluation.results) - len(evaluation.measured)
     typer.echo(
         f"{len(first.names)} photos: {count} measured, {there} there already, {evaluation.seconds:.1f} s", err=True
@@ -120,12 +125,15 @@ def _tell(evaluation: "Evaluation") -> None:
 def table(results: "list[Result]") -> list[str]:
     """The main figures, a line for each result; the report has all of them, with their intervals."""
     from zoo.evaluation.metrics import KD, METRICS
+    from zoo.evaluation.results import TRUTH
 
     shown = ("gain", "ssim", "ciede2000", "auc", "auc_rebalanced", "cf_share", "bleeding", "agreement_top1", KD)
     rows = [["MODEL", *(f"{METRICS[m].title} {METRICS[m].unit}".strip().upper() for m in shown), "MS"]]
     for result in results:
         values = [(result.value(m), METRICS[m].decimals) for m in shown]
-        cells = ["-" if value is None else f"{value:.{decimals}f}" for value, decimals in values]
+        cells = ["-" if value is None else f"{round(value, decimals) + 0.0:.{decimals}f}" for value, decimals in values]
+        if result.label == TRUTH:
+            cells[shown.index("gain")] = "∞"  # capped in the file, to keep means finite
         rows.append([result.label, *cells, f"{result.cost['ms']:.1f}" if "ms" in result.cost else "-"])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -53,15 +53,9 @@ def report(
 
 
 def _generate(cards: Path, benchmark: str | None, data: Path | None) -> None:
-    from zoo.errors import OptionError
     from zoo.evaluation import generated
 
-    known = generated.read_benchmarks(cards)
-    if benchmark is not None and benchmark not in known:
-        raise OptionError(f"no results of benchmark {benchmark!r}", expected=" or ".join(known))
-    files = generated.render(cards, data)
-    if benchmark is not None:
-        files = {path: content for path, content in files.items() if path.parent == cards / "reports" / benchmark}
+    files = generated.render(cards, data, only=benchmark)
     changed = generated.write(files)
     for path in changed:
         typer.echo(f"written: {path}")
@@ -100,9 +94,8 @@ def _report_of(
         raise OptionError(f"{out}: exists already", remedy="choose another name, or --force to replace it")
     name = folder.resolve().name
     figures = out.with_name(f"{out.stem}-results")
-    evaluation = measure(models, folder, name, protocol, size, limit, figures, device, force=False)
-    photos = evaluate.find_photos(folder, limit)
-    pictures = generated.pictures_of(evaluation.results, photos, check=False)
+    evaluation = measure(models, folder, name, protocol, size, limit, figures, device, force=False, replace_others=True)
+    pictures = generated.pictures_of(evaluation.results, evaluate.find_photos(folder, limit), evaluation.candidates)
     files = reports.render(evaluation.results, title=f"Photos in {name}", pictures=pictures, show=True)
     results.write_text(out, files["index.html"])
     typer.echo(f"report: {out} (figures: {figures})")

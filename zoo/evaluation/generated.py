@@ -4,14 +4,16 @@ Laid out as in this project: a folder ``model_cards`` with ``results/<benchmark>
 and a ``README.md`` beside it.
 """
 
+import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from urllib.parse import unquote
 
 from PIL import Image
 
-from zoo.errors import ZooError
+from zoo.errors import OptionError, ZooError
 from zoo.evaluation import cards, plots, report, results, tables
 from zoo.evaluation.candidates import Candidate, candidate_of
 from zoo.evaluation.evaluate import find_photos
@@ -20,22 +22,28 @@ from zoo.evaluation.results import Result
 
 Pictures = Callable[[Sequence[str]], Mapping[str, Mapping[str, Image.Image]]]
 
+_PAYLOAD = re.compile(r"data:[\w.+/-]+;base64,([A-Za-z0-9+/=]*)")
 _LOCAL_LINK = re.compile(r"\]\(<?(?!https?:|#|<)([^)>\s#]+)")
 
 
-def render(cards_folder: Path, photos: Path | None = None, *, draw: bool = True) -> dict[Path, str | bytes]:
+def render(
+    cards_folder: Path, photos: Path | None = None, *, only: str | None = None, draw: bool = True
+) -> dict[Path, str | bytes]:
     """Every generated file: its path, and what it is to hold.
+
+    Cards and the README's table are made where there are notes, as in this project; elsewhere the reports and the
+    leaderboard alone.
 
     Args:
         cards_folder: ``model_cards``.
-        photos: Folder of the photos of a benchmark whose pictures are shown; None is the folder that it was evaluated
-            from.
+        photos: Folder of the photos of the benchmark whose pictures are shown; None is the one it was evaluated from.
+        only: Make the report of this benchmark alone.
         draw: Whether pictures are drawn; without them the texts are the same but for the pictures inside.
 
     Raises:
         ZooError: Results or notes that are missing or do not fit, photos that are not those of the results.
     """
-    every = read_benchmarks(cards_folder)
+    every = read_benchmarks(cards_folder, only)
     files: dict[Path, str | bytes] = {}
     failures: dict[str, str] = {}  # by label, relative to the cards
     for name, found in every.items():
@@ -44,21 +52,22 @@ def render(cards_folder: Path, photos: Path | None = None, *, draw: bool = True)
         pictures = pictures_of(found, photos or _folder_of(found)) if shown and draw else None
         texts = report.render(found, title=f"Benchmark {name}", pictures=pictures)
         files |= {folder / file: content for file, content in texts.items()}
-        if shown and name == tables.SHOWN_BENCHMARK:
-            for result in found:
-                if result.kind == "model":
-                    file = f"failures-{Path(result.file_name).stem}.jpg"
-                    failures[result.label] = f"reports/{name}/{file}"
-                    if pictures is not None:
-                        files[folder / file] = _failures(result, pictures)
-    for spec, weights in tables.carded():
-        notes = cards.read_notes(cards_folder / "notes", spec.name)
-        files[cards_folder / tables.card_name(spec, weights)] = cards.card(spec, weights, every, notes, failures)
+        for result in found if shown and name == tables.SHOWN_BENCHMARK else ():
+            if result.kind == "model":
+                file = f"failures-{Path(result.file_name).stem}.jpg"
+                failures[result.label] = f"reports/{name}/{file}"
+                if pictures is not None:
+                    files[folder / file] = _failures(result, pictures)
+    if only is not None:
+        return files
     files[cards_folder / "README.md"] = tables.leaderboard(every)
-    if tables.MAIN_BENCHMARK in every:
-        readme = cards_folder.parent / "README.md"
-        table = tables.readme_table(every[tables.MAIN_BENCHMARK])
-        files[readme] = tables.replaced(readme.read_text(encoding="utf-8"), table)
+    if (cards_folder / "notes").is_dir():
+        for spec, weights in tables.carded():
+            notes = cards.read_notes(cards_folder / "notes", spec.name)
+            files[cards_folder / tables.card_name(spec, weights)] = cards.card(spec, weights, every, notes, failures)
+        if tables.MAIN_BENCHMARK in every:
+            readme = cards_folder.parent / "README.md"
+            files[readme] = tables.replaced(_text_of(readme), tables.readme_table(every[tables.MAIN_BENCHMARK]))
     return files
 
 
@@ -87,69 +96,80 @@ def stale(cards_folder: Path) -> list[str]:
     if problems:  # cards cannot be made of them
         return problems
     files = render(cards_folder, draw=False)
+    linked: set[Path] = set()
     for path, content in files.items():
-        if isinstance(content, bytes):  # a plot; it differs with the version of matplotlib
-            if not path.is_file():
-                problems.append(f"{path}: is missing")
-            continue
         if not path.is_file():
             problems.append(f"{path}: is missing")
-        elif report.stripped(path.read_text(encoding="utf-8")) != report.stripped(content):
+        elif isinstance(content, bytes):  # a plot; it differs with the version of matplotlib
+            problems += [f"{path}: is no plot"] if b"<svg" not in path.read_bytes() else []
+        elif report.stripped(_text_of(path)) != report.stripped(content):
             problems.append(f"{path}: is stale")
-        for link in sorted(set(_LOCAL_LINK.findall(content))) if path.suffix == ".md" else ():
-            target = path.parent / link.replace("%20", " ")
-            if target not in files and not target.exists():
-                problems.append(f"{path}: links to {link}, which is missing")
-    expected = {path for path in files if path.parent == cards_folder}
-    problems += [f"{p}: belongs to no packaged weights" for p in sorted(cards_folder.glob("*.md")) if p not in expected]
+        if isinstance(content, str) and path.suffix == ".md":
+            links = {path.parent / unquote(link) for link in _LOCAL_LINK.findall(content)}
+            linked |= links
+            gone = sorted(p for p in links - files.keys() if not p.exists())
+            problems += [f"{path}: links to {p}, which is missing" for p in gone]
+    pictures = sorted(p for p in linked if p.suffix == ".jpg" and p.exists())
+    problems += [f"{path}: is no picture" for path in pictures if not _is_picture(path)]
+    for page in (path for path in files if path.name == "index.html" and path.is_file()):
+        own = {_encoded(p) for p in page.parent.iterdir() if p.suffix in {".svg", ".jpg"}}
+        if not {payload for payload in _PAYLOAD.findall(_text_of(page)) if payload} <= own:
+            problems.append(f"{page}: holds other pictures than the files beside it")
+    expected = files.keys() | linked
     reports = cards_folder / "reports"
-    for folder in sorted(reports.iterdir()) if reports.is_dir() else ():
-        if folder.name not in every:
-            problems.append(f"{folder}: belongs to no benchmark in {cards_folder / 'results'}")
+    there = [*cards_folder.glob("*.md"), *(p for p in reports.rglob("*") if p.is_file())]
+    problems += [f"{p}: belongs to nothing; delete it" for p in sorted(there) if p not in expected and p.name[0] != "."]
     return problems
 
 
-def read_benchmarks(cards_folder: Path) -> dict[str, list[Result]]:
+def read_benchmarks(cards_folder: Path, only: str | None = None) -> dict[str, list[Result]]:
     """The results by benchmark.
 
     Raises:
         ZooError: There are none, or one cannot be read.
+        OptionError: There is no benchmark called ``only``.
     """
     folder = cards_folder / "results"
-    found = {path.name: results.read_all(path) for path in sorted(folder.glob("*/")) if any(path.glob("*.json"))}
-    if not found:
+    names = sorted(path.name for path in folder.glob("*/") if any(path.glob("*.json")))
+    if not names:
         raise ZooError(f"{folder}: no results", remedy="make some with `colorzoo evaluate`")
-    return found
+    if only is not None and only not in names:
+        raise OptionError(f"no results of benchmark {only!r}", expected=" or ".join(names))
+    return {name: results.read_all(folder / name) for name in names if only in (None, name)}
 
 
-def pictures_of(found: Sequence[Result], photos: Path | Mapping[str, Path], *, check: bool = True) -> Pictures:
+def pictures_of(
+    found: Sequence[Result], photos: Path | Mapping[str, Path], models: Sequence[Candidate] | None = None
+) -> Pictures:
     """What draws the pictures of photos again: the grey input, each model's answer, the truth.
 
     Args:
         found: The results whose models are asked.
-        photos: The photos' folder, or the photos by name.
-        check: Whether to make sure that they are the photos of the results.
+        photos: The photos' folder, which is checked to hold those of the results; or the photos by name.
+        models: The models themselves; None loads them again by what the results say.
 
     Raises:
         ZooError: They are others.
     """
     by_name = dict(photos) if isinstance(photos, Mapping) else find_photos(photos)
-    if check and data_hash(list(by_name.values()), list(by_name)) != found[0].data["sha256"]:
+    if isinstance(photos, Path) and data_hash(list(by_name.values()), list(by_name)) != found[0].data["sha256"]:
         raise ZooError(
             f"{photos}: not the photos that benchmark {found[0].benchmark!r} was evaluated on",
             remedy="give their folder with --data, or evaluate again",
         )
-    stated = found[0].protocol
-    protocol = Protocol(crop=stated["crop"], size=stated["size"], near_grey=stated["near_grey"])
+    protocol = Protocol.of(found[0].protocol)
 
     @cache
-    def candidates() -> dict[str, Candidate]:
-        return {r.label: candidate_of(r) for r in found if r.kind == "model"}
+    def asked() -> list[Candidate]:
+        labels = [r.label for r in found if r.kind == "model"]
+        if models is not None:
+            return [candidate for candidate in models if candidate.label in labels]
+        return [candidate_of(r) for r in found if r.kind == "model"]
 
     @cache
     def of_photo(name: str) -> dict[str, Image.Image]:
         picture = prepare(by_name[name], protocol)
-        answers = {label: c.colorize(picture).rgb for label, c in candidates().items()}
+        answers = {candidate.label: candidate.colorize(picture).rgb for candidate in asked()}
         arrays = {"grey": picture.grey, **answers, "truth": picture.truth}
         return {label: Image.fromarray(array) for label, array in arrays.items()}
 
@@ -178,3 +198,23 @@ def _holds(path: Path, content: str | bytes) -> bool:
     except OSError:
         return False
     return present == (content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ZooError(f"{path}: cannot be read", found=error) from error
+
+
+def _encoded(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
+
+
+def _is_picture(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except OSError:
+        return False
+    return True

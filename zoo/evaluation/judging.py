@@ -1,11 +1,13 @@
 """From one answer to one row of figures, and from all rows to a result's figures with their intervals."""
 
 import base64
+import errno
+import hashlib
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -26,6 +28,7 @@ Row = dict[str, Any]
 
 TEMPERATURES = (1.0, 0.8, 0.6, 0.38, 0.2, 0.1)
 MAX_KERNEL_PICTURES = 2000
+FEW = "not measured (too few pictures)"
 _CLASSIFIED = {"agreement_top1", "agreement_top5", KD}
 _DIGITS = 6
 
@@ -51,6 +54,8 @@ def ask(candidate: Candidate, picture: Prepared) -> Answer:
             found=f"{colored.rgb.shape} of {colored.rgb.dtype}",
             expected=f"{truth.shape} of uint8",
         )
+    if not 0 <= colored.out_of_gamut <= 1:
+        raise ZooError("the answer's share of colours out of gamut is none", found=colored.out_of_gamut)
     network = candidate.network
     temperatures = _temperatures(candidate)
     if network is None or not temperatures:
@@ -160,65 +165,73 @@ class Judges:
 class Rows:
     """The rows of one candidate in a file, so that memory stays flat and a stopped run goes on.
 
-    Rows that were made with another ``key`` are thrown away.
+    Rows made with another ``key`` lie in another file. What a killed run left half written is cut off.
+
+    Attributes:
+        resumed: Whether rows of an earlier run were found.
     """
 
-    def __init__(self, path: Path, key: dict[str, Any]) -> None:
-        self._path = path
+    def __init__(self, folder: Path, stem: str, key: dict[str, Any]) -> None:
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        self._path = folder / f".{stem}.{digest[:12]}.partial"
         self._offsets: dict[str, int] = {}
-        head = json.dumps({"key": key}, sort_keys=True)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+b")
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("a+b", buffering=0)  # nothing is left to be written when it is closed
+            whole = self._index()
+            if whole < self._file.seek(0, os.SEEK_END):
+                self._file.truncate(whole)
         except OSError as error:
-            raise ZooError(f"{path.parent}: cannot be written", found=error.strerror) from error
-        self._file.seek(0)
+            raise ZooError(f"{folder}: cannot be written", found=error.strerror) from error
+        self.resumed = bool(self._offsets)
+
+    def _index(self) -> int:
+        """Find the rows; where the last whole one ends."""
         end = 0
-        if self._file.readline() == head.encode() + b"\n":
-            end = self._file.tell()
-            for line in iter(self._file.readline, b""):
-                if not line.endswith(b"\n"):  # the last one of a run that was killed
+        with self._path.open("rb") as file:
+            for line in file:
+                try:
+                    name = json.loads(line)["name"]
+                except (ValueError, KeyError, TypeError):
                     break
-                self._offsets[json.loads(line)["name"]] = end
-                end = self._file.tell()
-        self._file.truncate(end)
-        if not end:
-            self._write({"key": key})
+                self._offsets[name] = end
+                end += len(line)
+        return end
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._file.close()
 
     def __contains__(self, name: str) -> bool:
         return name in self._offsets
 
     def add(self, name: str, row: Row) -> None:
-        """Keep a photo's row."""
-        self._offsets[name] = self._write({"name": name, **row})
+        """Keep a photo's row.
+
+        Raises:
+            ZooError: The disk is full, say.
+        """
+        line = json.dumps({"name": name, **row}, sort_keys=True).encode() + b"\n"
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise ZooError(f"{self._path}: cannot be written", found=error.strerror) from error
+        self._offsets[name] = self._file.tell() - len(line)  # the file is appended to, perhaps by another run too
 
     def read(self, names: Sequence[str]) -> Iterator[Row]:
         """The rows of photos, in the order of ``names``."""
-        for name in names:
-            self._file.seek(self._offsets[name])
-            yield json.loads(self._file.readline())
+        with self._path.open("rb") as file:
+            for name in names:
+                file.seek(self._offsets[name])
+                yield json.loads(file.readline())
 
     def remove(self) -> None:
         """Delete the file."""
         self._file.close()
         self._path.unlink(missing_ok=True)
-
-    def _write(self, row: Row) -> int:
-        try:
-            line = json.dumps(row, sort_keys=True).encode() + b"\n"
-            self._file.write(line)
-            self._file.flush()
-        except OSError as error:
-            raise ZooError(f"{self._path}: cannot be written", found=error.strerror) from error
-        return self._file.tell() - len(line)  # the file is appended to, perhaps by another run too
 
 
 def gather(rows: Rows, truth: Rows, names: Sequence[str], judges: Judges) -> dict[str, Any]:
@@ -258,7 +271,7 @@ def gather(rows: Rows, truth: Rows, names: Sequence[str], judges: Judges) -> dic
             value = terms.sum() / (len(terms) * (len(terms) - 1))
             sets[KD] = 1000 * np.concatenate([[value], replicate_pairs(terms)])
         else:
-            not_measured[KD] = "not measured (one picture)"
+            not_measured[KD] = FEW
     measured: dict[str, dict[str, Any]] = {}
     replicates: dict[str, list[float]] = {}
     means = replicate_means(np.array(list(columns.values())).T)
@@ -266,7 +279,7 @@ def gather(rows: Rows, truth: Rows, names: Sequence[str], judges: Judges) -> dic
         measured[name] = _figure(float(np.mean(values)), drawn)
     for name, drawn in sets.items():
         if not np.isfinite(drawn[0]):
-            not_measured[name] = "not defined (no chroma error)" if name == "bleeding" else "not defined"
+            not_measured[name] = "not defined (no chroma error)" if name == "bleeding" else FEW
             continue
         finite = drawn[1:][np.isfinite(drawn[1:])]
         if len(finite) < len(drawn) - 1:  # a draw without any edge, of very few photos
@@ -279,7 +292,7 @@ def gather(rows: Rows, truth: Rows, names: Sequence[str], judges: Judges) -> dic
             features = (np.stack([_unpack(row["inception"]) for row in r.read(names)]) for r in (rows, truth))
             measured["fid"] = {"value": _round(frechet_distance(*features))}
         else:
-            not_measured["fid"] = "not measured (one picture)"
+            not_measured["fid"] = FEW
     return {
         "measured": {name: measured[name] for name in METRICS if name in measured},
         "not_measured": {name: not_measured[name] for name in METRICS if name in not_measured},
@@ -321,16 +334,22 @@ def _with_value(columns: Array) -> Array:
 
 
 def _rebalanced(counts: Array, sums: Array) -> Array:
-    """Rebalanced AuC in percent of all photos, then of each replicate, from pixels and their AuC per photo and bin."""
-    used = counts.any(0)
+    """Rebalanced AuC in percent of all photos, then of each replicate, from pixels and their AuC per photo and bin.
+
+    Only bins that enough photos have count, the same in every replicate: rare ones are one photo's matter, and no
+    interval covers them. NaN where there is no such bin.
+    """
+    used = counts.astype(bool).sum(0) >= metrics.BIN_PICTURES
     counts, sums = counts[:, used], sums[:, used]
+    if not used.any():
+        return np.full(1, np.nan)
+    of_all = sums.sum(0) / counts.sum(0)
     values = []
     for block in (np.ones((1, len(counts))), *draws(len(counts))):
         pixels = block @ counts
-        inside = np.divide(block @ sums, pixels, out=np.zeros_like(pixels), where=pixels > 0)
-        values.append(100 * inside.sum(1) / (pixels > 0).sum(1))
-    value, drawn = values[0], np.concatenate(values[1:])
-    return np.concatenate([value, drawn - drawn.mean() + value])  # rare bins are hard and drop out of draws: no bias
+        inside = np.divide(block @ sums, pixels, out=np.tile(of_all, (len(block), 1)), where=pixels > 0)
+        values.append(100 * inside.mean(1))
+    return np.concatenate(values)
 
 
 def _kernel_sample(names: Sequence[str]) -> list[str]:

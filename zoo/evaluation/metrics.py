@@ -18,6 +18,7 @@ MAX_PSNR = 100.0  # of equal pictures, whose mean with others is to stay finite
 AUC_LIMIT = 150  # largest ab distance of the sweep
 EDGE_SLOPE = 12.0  # L per pixel from which an edge is strong: a third of the pixels of photos at 256 are near one
 EDGE_REACH = 2  # pixels around a strong edge that count as near it
+BIN_PICTURES = 10  # that must hold a true colour for it to count in rebalanced AuC
 HISTOGRAM_STEP = 5  # ab units per cell of the ab histograms, from -110 to 110
 BACKBONE = "tf_efficientnet_lite2"  # which no model of the zoo is built on
 
@@ -87,8 +88,8 @@ _ALL: tuple[Metric, ...] = (
     ),
     Metric(
         name="auc_rebalanced", title="AuC rebalanced", unit="%", higher_is_better=True, low=0, high=100, decimals=2,
-        variant="AuC of each bin of the true colour (grid 10) over all pictures, mean over the bins that occur; "
-        "replicates are centred on it, since draws lack rare bins",
+        variant="AuC of each bin of the true colour (grid 10) over all pictures, mean over the bins that occur in at "
+        f"least {BIN_PICTURES} pictures",
         reference="Zhang et al. 2016, section 3.1 and equation 4 with lambda 0", of_set=True,
     ),
     Metric(
@@ -108,7 +109,7 @@ _ALL: tuple[Metric, ...] = (
     ),
     Metric(
         name="delta_cf_abs", title="ΔCF", higher_is_better=False, low=0, high=_INF, decimals=2,
-        variant="|mean cf_abs - mean cf_abs of the real pictures|",
+        variant="|mean cf_abs - mean cf_abs of the real pictures|; its interval is that of the absolute value",
         reference="DDColor (ICCV 2023), table 1", of_set=True,
     ),
     Metric(
@@ -117,8 +118,9 @@ _ALL: tuple[Metric, ...] = (
         reference="as ΔCF, on Hasler and Suesstrunk's definition", of_set=True,
     ),
     Metric(
-        name="bleeding", title="bleeding index", higher_is_better=False, low=0, high=_INF, decimals=3,
-        variant=f"chroma error within {EDGE_REACH} px of edges of {EDGE_SLOPE:g} L per px, over that elsewhere",
+        name="bleeding", title="bleeding index", higher_is_better=None, low=0, high=_INF, decimals=3,
+        variant=f"chroma error within {EDGE_REACH} px of edges of {EDGE_SLOPE:g} L per px, over that elsewhere; "
+        "above that of the grey picture, errors gather at edges",
         reference="this project", of_set=True,
     ),
     Metric(

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -11,12 +11,12 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from zoo import color, images
-from zoo.errors import ImageError, OptionError
+from zoo.errors import ImageError, OptionError, ZooError
 from zoo.evaluation.metrics import METRICS
 from zoo.evaluation.statistics import LEVEL, REPLICATES, SEED
 
 Picture = npt.NDArray[np.uint8]
-VERSION = 1  # to be raised when a figure would come out differently from the same photos and weights
+VERSION = 2  # to be raised when a figure would come out differently from the same photos and weights
 SIZES = (32, 2048)
 
 # Which preset the literature's benchmarks follow (piddnad/DDColor#9, the author's answer).
@@ -31,17 +31,35 @@ class Protocol:
         crop: ``center``, the largest central square, or ``none``: the whole photo is squashed to a square.
         size: Side of the compared pictures.
         near_grey: Whether photos without colour of their own are left out of the comparison or kept in it.
+        small: Whether photos whose shorter side is below half of ``size`` are left out, or enlarged.
     """
 
     crop: Literal["center", "none"] = "center"
     size: int = 256
     near_grey: Literal["left out", "kept"] = "left out"
+    small: Literal["left out", "enlarged"] = "left out"
 
     def __post_init__(self) -> None:
         if not SIZES[0] <= self.size <= SIZES[1]:
             raise OptionError(
                 "bad size of the compared pictures", found=self.size, expected=f"{SIZES[0]} to {SIZES[1]}"
             )
+
+    @classmethod
+    def of(cls, stated: Mapping[str, Any]) -> "Protocol":
+        """The protocol that a result states.
+
+        Raises:
+            ZooError: Another version of the evaluator stated it.
+        """
+        if stated.get("version") != VERSION:
+            raise ZooError(
+                "results of another version of the evaluator",
+                found=stated.get("version"),
+                expected=VERSION,
+                remedy="evaluate again",
+            )
+        return cls(**{field.name: stated[field.name] for field in fields(cls)})
 
     def stated(self) -> dict[str, Any]:
         """Everything that two results must share to be compared, for the result's file."""
@@ -61,9 +79,9 @@ PRESETS: Mapping[str, Protocol] = {"center": Protocol(), "squash": Protocol(crop
 
 
 def protocol_of(benchmark: str) -> Protocol:
-    """The protocol that a benchmark of this name has in the literature, which keeps grey photos; else the default."""
+    """The protocol that a benchmark of this name has in the literature, which leaves out no photo; else the default."""
     if benchmark in CONVENTIONS:
-        return replace(PRESETS[CONVENTIONS[benchmark]], near_grey="kept")
+        return replace(PRESETS[CONVENTIONS[benchmark]], near_grey="kept", small="enlarged")
     return PRESETS["center"]
 
 
@@ -78,19 +96,25 @@ def prepare(path: Path, protocol: Protocol) -> Prepared:
     """The photo at ``path`` as ``protocol`` wants it.
 
     Raises:
-        ImageError: It cannot be read, or has no colour of its own where that is asked for.
+        ImageError: It cannot be read, or is left out for its lack of colour or its size.
     """
     photo = images.read(path)
     image = images.to_pil(images.to_8_bit(photo.pixels)).convert("RGB")
     size = (protocol.size, protocol.size)
+    if protocol.small == "left out" and min(image.size) * 2 < protocol.size:
+        least = f"shorter side {-(-protocol.size // 2)} or more"
+        raise ImageError(f"{path}: is too small", found=f"{image.width} x {image.height}", expected=least)
     if protocol.crop == "center":
         image = ImageOps.fit(image, size, Image.Resampling.BICUBIC)
     else:
         image = image.resize(size, Image.Resampling.BICUBIC)
-    truth = np.asarray(image)
+    truth = np.array(image)
     if protocol.near_grey == "left out" and not color.has_color(truth):
         raise ImageError(f"{path}: has no colour of its own", remedy="true colours are what is compared with")
-    return Prepared(truth, grey_of(truth))
+    prepared = Prepared(truth, grey_of(truth))
+    for array in prepared:
+        array.flags.writeable = False  # all candidates share it
+    return prepared
 
 
 def grey_of(rgb: Picture) -> Picture:

@@ -38,7 +38,6 @@ _FINDINGS = {
     "agreement_top1": "Most often taken for the same thing as the real photo",
 }
 _HERE = Path(__file__).parent
-_RUN = "{date}: {labels} results of {pictures} photos in {seconds} s"
 _PAYLOAD = re.compile(r"(data:[\w.+/-]+;base64,)[A-Za-z0-9+/=]*")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~#])")
 _JOINTS = re.compile(r"([.:_/-]+)")  # after which a long name may go on in the next line
@@ -176,7 +175,7 @@ def render(
         "results": ordered,
         "left_out": models[0].data["left_out"],
         "versions": _grouped([(r.label, ", ".join(f"{k} {v}" for k, v in r.versions.items())) for r in ordered]),
-        "runs": _grouped([(r.label, _RUN.format_map(r.run)) for r in ordered if r.run]),
+        "runs": _grouped([(r.label, _run(r.run)) for r in ordered if r.run]),
         "plots": {name: _data_uri("image/svg+xml", content) for name, content in figures.items()},
         "sheets": {g.key: _data_uri("image/jpeg", sheets.get(g.key, b"")) for g in groups},
     }
@@ -214,6 +213,11 @@ def choose(results: Sequence[Result]) -> dict[str, list[str]]:
     low, high = names[:count], names[len(names) - count :][::-1]
     at = [names[int(p * (len(names) - 1) / 100 + 0.5)] for p in PERCENTILES]
     return {"representative": [n for n in dict.fromkeys(at) if n not in (*low, *high)], "best": low, "worst": high}
+
+
+def _run(run: Mapping[str, Any]) -> str:
+    took = f"in {run['seconds']} s" if "seconds" in run else "in several goes"
+    return f"{run.get('date')}: {run.get('labels')} results of {run.get('pictures')} photos {took}"
 
 
 def source_of(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -13,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.errors import ZooError
-from zoo.evaluation.metrics import METRICS, Metric
-from zoo.evaluation.statistics import Difference, paired, replicate_means
+from zoo.evaluation.metrics import HISTOGRAM_STEP, METRICS, Metric
+from zoo.evaluation.statistics import REPLICATES, Difference, interval, paired, replicate_means
 
 Array = npt.NDArray[Any]
 
@@ -209,16 +210,14 @@ def read(path: Path) -> Result:
     """The result that a file holds.
 
     Raises:
-        ZooError: It cannot be read, or is not a result of this format.
+        ZooError: It cannot be read, is not a result of this format, or its figures are not those of its pictures.
     """
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
         if table.pop("format") != FORMAT or set(table) != {f.name for f in fields(Result)}:
             raise ValueError("another format")
         result = Result(**table)
-        counts = {len(values) for values in result.per_picture.values()}
-        if counts - {len(result.names)} or not result.names:
-            raise ValueError("not one value for each picture")
+        _check(result)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ZooError(
             f"{path}: not a result of the evaluator",
@@ -227,6 +226,61 @@ def read(path: Path) -> Result:
             remedy="evaluate again",
         ) from error
     return result
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is no figure")
+
+
+def _check(result: Result) -> None:
+    """Refuse a result with values of another kind than the evaluator writes, or edited by hand.
+
+    Raises:
+        ValueError: What is wrong with it.
+    """
+    for name in ("label", "kind", "model", "benchmark"):
+        _require(isinstance(getattr(result, name), str), name)
+    tables = ("weights", "options", "protocol", "data", "measured", "not_measured", "per_picture", "replicates")
+    for name in (*tables, "histogram", "cost", "versions", "machine", "run"):
+        _require(isinstance(getattr(result, name), dict), name)
+    data = result.data
+    _require(isinstance(data["sha256"], str) and isinstance(data["names"], list) and bool(data["names"]), "data")
+    _require(all(isinstance(name, str) for name in data["names"]), "data.names")
+    for name in ("left_out", "credits"):
+        _require(isinstance(data[name], dict), f"data.{name}")
+    _require(all(isinstance(credit, dict) for credit in data["credits"].values()), "data.credits")
+    _require(all(isinstance(reason, str) for reason in result.not_measured.values()), "not_measured")
+    _require(set(result.histogram) == {"a", "b"}, "histogram")
+    numbers = {
+        **{f"per_picture.{k}": (v, len(data["names"])) for k, v in result.per_picture.items()},
+        **{f"replicates.{k}": (v, REPLICATES) for k, v in result.replicates.items()},
+        **{f"histogram.{k}": (v, 220 // HISTOGRAM_STEP) for k, v in result.histogram.items()},
+        **{f"measured.{k}.interval": (v["interval"], 2) for k, v in result.measured.items() if "interval" in v},
+    }
+    for name, (values, length) in numbers.items():
+        _require(isinstance(values, list) and len(values) == length and all(map(_is_number, values)), name)
+    _require({"gain", "ciede2000", "cf_abs"} <= result.per_picture.keys(), "per_picture")
+    for name, entry in result.measured.items():
+        _require(name in METRICS and _is_number(entry["value"]), f"measured.{name}")
+    for point in result.sweep:
+        _require(all(_is_number(point[key]) for key in ("temperature", "gain", "cf_share")), "sweep")
+    _require(all(_is_number(v) for k, v in result.cost.items() if k not in {"dtype", "device"}), "cost")
+    for name, values in result.per_picture.items():
+        mean, stated = float(np.mean(values)), result.measured[name]["value"]
+        _require(math.isclose(mean, stated, rel_tol=1e-4, abs_tol=1e-4), f"measured.{name}, edited by hand")
+    for name in (*result.per_picture, *result.replicates):
+        drawn, ends = result.replicates_of(name), result.interval(name)
+        fits = drawn is not None and ends is not None and np.allclose(interval(drawn), ends, rtol=1e-3, atol=1e-3)
+        _require(fits, f"measured.{name}.interval, edited by hand")
+
+
+def _require(fits: bool, what: str) -> None:
+    if not fits:
+        raise ValueError(f"wrong value of {what}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def read_all(folder: Path) -> list[Result]:
