@@ -60,8 +60,9 @@ def render(
                     files[folder / file] = _failures(result, pictures)
     if only is not None:
         return files
-    files[cards_folder / "README.md"] = tables.leaderboard(every)
-    if (cards_folder / "notes").is_dir():
+    with_cards = (cards_folder / "notes").is_dir()
+    files[cards_folder / "README.md"] = tables.leaderboard(every, with_cards=with_cards)
+    if with_cards:
         for spec, weights in tables.carded():
             notes = cards.read_notes(cards_folder / "notes", spec.name)
             files[cards_folder / tables.card_name(spec, weights)] = cards.card(spec, weights, every, notes, failures)

@@ -45,8 +45,17 @@ def card_name(spec: ModelSpec, weights: WeightsSpec) -> str:
     return f"{spec.name}.{weights.tag}.md"
 
 
-def leaderboard(results: Mapping[str, Sequence[Result]]) -> str:
-    """``model_cards/README.md``: every model on every benchmark, with intervals, baselines and costs."""
+def leaderboard(results: Mapping[str, Sequence[Result]], *, with_cards: bool = True) -> str:
+    """``model_cards/README.md``: every model on every benchmark, with intervals, baselines and costs.
+
+    Args:
+        results: By benchmark.
+        with_cards: Whether there are model cards to link to.
+    """
+
+    def named(result: Result) -> str:
+        return _linked_card(result, "", with_cards)
+
     shown = main_metrics([r for every in results.values() for r in every])
     parts = [
         GENERATED.format("Evaluate and run it again instead of editing."),
@@ -67,23 +76,23 @@ def leaderboard(results: Mapping[str, Sequence[Result]]) -> str:
         leaders = {m.name: best(models, m.name) for m in columns}
         rows = [
             [
-                _linked_card(r, ""),
+                named(r),
                 *(figure_cell(r, m, leaders[m.name]) for m in columns),
                 f"[JSON](results/{quote(name)}/{quote(r.file_name, safe='+')})",
             ]
             for r in (*models, *baselines)
         ]
         parts += [markdown_table(["model", *map(column_title, columns), "result"], rows), *not_measured_line(every)]
-        if costs := cost_table(models, lambda r: _linked_card(r, "")):
+        if costs := cost_table(models, named):
             parts += ["### Cost", costs, machines_line(models)]
-    parts += ["## What the columns mean", bullet_list(map(_meaning, shown)), "## Cards"]
-    parts.append(
-        bullet_list(
+    parts += ["## What the columns mean", bullet_list(map(_meaning, shown))]
+    if with_cards:
+        entries = (
             f"[`{spec.name}.{w.tag}`]({quote(card_name(spec, w))}): {what_it_is(spec, w)}; "
             f"{escaped(w.license)}, commercial use: {yes_or_no(w.commercial_use)}"
             for spec, w in carded()
         )
-    )
+        parts += ["## Cards", bullet_list(entries)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -302,10 +311,10 @@ def _find(result: Result) -> tuple[ModelSpec, WeightsSpec] | None:
     return next(((s, w) for s, w in carded() if (s.name, w.tag) == (result.model, result.tag)), None)
 
 
-def _linked_card(result: Result, folder: str) -> str:
+def _linked_card(result: Result, folder: str, with_cards: bool = True) -> str:
     if result.kind == "baseline":
         return BASELINE_NAMES.get(result.label, in_code(result.label))
-    known = _find(result)
+    known = _find(result) if with_cards else None
     return in_code(result.label) if known is None else f"[{in_code(result.label)}]({folder}{quote(card_name(*known))})"
 
 
