@@ -92,7 +92,7 @@ def _report_of(
         raise OptionError("--out is not an HTML file", found=out, expected="a name such as report.html")
     if out.exists() and not force:
         raise OptionError(f"{out}: exists already", remedy="choose another name, or --force to replace it")
-    name = folder.resolve().name
+    name = folder.resolve().name.lstrip(".") or "photos"
     figures = out.with_name(f"{out.stem}-results")
     evaluation = measure(models, folder, name, protocol, size, limit, figures, device, force=False, replace_others=True)
     pictures = generated.pictures_of(evaluation.results, evaluate.find_photos(folder, limit), evaluation.candidates)

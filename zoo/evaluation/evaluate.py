@@ -218,10 +218,8 @@ class _Benchmark:
             except ZooError:
                 continue  # it is replaced, or refused by the report
             if (other.protocol, other.data["sha256"]) != (self.stated, self.sha256):
-                what = "photos" if other.protocol == self.stated else "another protocol"
                 raise OptionError(
-                    f"{self.folder} holds results of other {what}" if what == "photos" else f"{path} is of {what}",
-                    found=path.name,
+                    f"{path}: a result of {'other photos' if other.protocol == self.stated else 'another protocol'}",
                     remedy="choose another benchmark name or folder, or --force to replace them",
                 )
 
