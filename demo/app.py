@@ -106,6 +106,7 @@ def build_demo() -> gr.Blocks:
             wanted = [name for name in choices if name in ticked]  # in the order of the panels
             done: dict[str, str] = {}
             before = ""
+            page: dict[Any, Any] = {}  # all updates so far
             for name, path, problem in handlers.colorize(source, wanted, factor):
                 file = str(path) if path else None
                 finished = gr.update(value=file, visible=path is not None, elem_classes="")
@@ -128,6 +129,9 @@ def build_demo() -> gr.Blocks:
                         updates[pick] |= {"value": name}
                         updates |= {slider: (before, file), download: file, comparison: gr.update(visible=True)}
                 yield updates
+                for part, update in updates.items():
+                    page[part] = page.get(part, {}) | update if isinstance(update, dict) else update
+            yield page  # once more, all of it: a busy browser drops updates that follow one another closely
 
         def compare(name: str, *files: str) -> tuple[tuple[str, str], str]:
             """The slider's two pictures, and the file to download."""

@@ -323,6 +323,7 @@ def test_visitors_click_through_it(url: str, tmp_path: Path, make_picture: Any) 
     images.write(photo, make_picture(120, 180, "uint16"))  # which neither Pillow nor the browser opens
     text.write_text("no picture")
     off = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic")
+    playwright.expect.set_options(timeout=20_000)  # a busy machine answers late
     with playwright.sync_playwright() as p:
         browser = p.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--no-first-run", *off]
