@@ -1,6 +1,7 @@
 """The app's page: layout and wiring. `python demo/app.py` opens it; what the buttons do is in demo/handlers.py."""
 
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ EXAMPLE_NAMES = (
     *("dog", "aizkorri", "summer-palace", "coffee"),  # in color
 )
 HOUR = 3600
+PAUSE = 0.1  # seconds for the page to lay out its panels, before a fast model fills them
 
 HEADER = """
 # colorzoo
@@ -106,11 +108,14 @@ def build_demo() -> gr.Blocks:
             wanted = [name for name in choices if name in ticked]  # in the order of the panels
             done: dict[str, str] = {}
             before = ""
-            page: dict[Any, Any] = {}  # all updates so far
+            original: Any = None
             for name, path, problem in handlers.colorize(source, wanted, factor):
                 file = str(path) if path else None
                 finished = gr.update(value=file, visible=path is not None, elem_classes="")
                 updates: dict[Any, Any] = {panels[name]: finished}
+                if name == handlers.ORIGINAL:
+                    original = finished
+                    continue  # it is shown with the next, since a panel may miss one of two updates in a row
                 if problem:
                     gr.Warning(f"{labels[name]}: {problem}")
                 elif file and name == handlers.BEFORE:
@@ -119,7 +124,7 @@ def build_demo() -> gr.Blocks:
                         panel: gr.update(value=None, visible=key in wanted, elem_classes="working")
                         for key, panel in panels.items()
                     }
-                    updates = waiting | updates
+                    updates = waiting | updates | ({panels[handlers.ORIGINAL]: original} if original else {})
                     updates |= {empty: gr.update(visible=False), results: gr.update(visible=True)}
                     updates[comparison] = gr.update(visible=False)
                 elif file and name in choices:
@@ -129,9 +134,8 @@ def build_demo() -> gr.Blocks:
                         updates[pick] |= {"value": name}
                         updates |= {slider: (before, file), download: file, comparison: gr.update(visible=True)}
                 yield updates
-                for part, update in updates.items():
-                    page[part] = page.get(part, {}) | update if isinstance(update, dict) else update
-            yield page  # once more, all of it: a busy browser drops updates that follow one another closely
+                if name == handlers.BEFORE:
+                    time.sleep(PAUSE)
 
         def compare(name: str, *files: str) -> tuple[tuple[str, str], str]:
             """The slider's two pictures, and the file to download."""

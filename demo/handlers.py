@@ -85,9 +85,9 @@ def prepare(source: str | None) -> Iterator[str | None]:
 
 
 def colorize(source: str | None, chosen: list[str], saturation: float = 1.0) -> Iterator[Result]:
-    """The picture as each of the ``chosen`` models colors it, as soon as it is done; first of all in black and white.
+    """The picture as each of the ``chosen`` models colors it, as soon as it is done; before that in black and white.
 
-    A picture in color comes after that as ``ORIGINAL``. Where one model fails, the others go on.
+    A picture in color comes first of all as ``ORIGINAL``. Where one model fails, the others go on.
 
     Raises:
         gr.Error: Nothing to do, or the picture cannot be read; in words for the visitor.
@@ -107,9 +107,9 @@ def colorize(source: str | None, chosen: list[str], saturation: float = 1.0) -> 
                 if color.has_color(images.to_8_bit(picture.pixels))
                 else None
             )
-        yield Result(BEFORE, before)
         if original:
             yield Result(ORIGINAL, original)
+        yield Result(BEFORE, before)
         for choice in chosen:
             try:
                 with _in_short(source):

@@ -154,7 +154,7 @@ def test_the_original_is_a_panel_where_it_has_color(tmp_path: Path, make_picture
     pixels = make_picture(50, 70)
     Image.fromarray(pixels).save(tmp_path / "color.png")
     results = _results(str(tmp_path / "color.png"), ["tint:cool"])
-    assert list(results) == ["before", "original", "tint:cool"]
+    assert list(results) == ["original", "before", "tint:cool"]
     assert (np.asarray(results["original"]) == pixels).all()
 
 
