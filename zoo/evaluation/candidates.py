@@ -66,7 +66,7 @@ def baselines() -> list[Candidate]:
 
     return [
         Candidate(label=GREY, kind="baseline", model=GREY, colorize=_answer(grey, {})),
-        Candidate(label=MEAN, kind="baseline", model=MEAN, colorize=colorize_mean, options={}),
+        Candidate(label=MEAN, kind="baseline", model=MEAN, colorize=colorize_mean),
         Candidate(
             label=TRUTH, kind="baseline", model=TRUTH, colorize=lambda p: Colored(p.truth, _outside(lab_of(p.truth)))
         ),

@@ -225,22 +225,32 @@ class _Benchmark:
 
     def rows(self, candidate: Candidate, judges: Judges) -> Rows:
         """The rows that an earlier run left, if they were made in the same way, and place for more."""
-        key = {
-            "weights": candidate.weights.get("sha256"),
-            "options": candidate.options,
-            "protocol": self.stated,
-            "photos": self.sha256,
-            "judges": sorted(judges.metrics),
-            "arithmetic": self.arithmetic,
-            "code": cost.versions("colorzoo")["colorzoo"],
-        }
+        key = self.key(candidate) | {"judges": sorted(judges.metrics)}
         stem = Path(results.file_name(candidate.model, candidate.tag, candidate.options)).stem
         return Rows(self.folder, stem, key)
 
-    @property
-    def arithmetic(self) -> tuple[str, bool]:
-        """What else figures depend on, in their last digits."""
-        return self.machine["device"], self.machine["bf16"]
+    def key(self, candidate: Candidate) -> dict[str, Any]:
+        """All that figures of a candidate depend on."""
+        versions = cost.versions("colorzoo")
+        return _key(candidate.weights, candidate.options, self.stated, self.sha256, self.machine, versions)
+
+
+def _key(
+    weights: dict[str, Any],
+    options: dict[str, Any],
+    protocol: dict[str, Any],
+    photos: str,
+    machine: dict[str, Any],
+    versions: dict[str, str],
+) -> dict[str, Any]:
+    return {
+        "weights": weights.get("sha256"),
+        "options": options,
+        "protocol": protocol,
+        "photos": photos,
+        "arithmetic": [machine.get("device"), machine.get("bf16")],  # in the last digits
+        "code": versions.get("colorzoo"),
+    }
 
 
 def _check_name(name: str) -> None:
@@ -288,17 +298,10 @@ def _kept(benched: _Benchmark, candidate: Candidate, judges: Judges) -> Result |
     except ZooError as error:
         _log.warning("%s; it is replaced", error)
         return None
-    same = (
-        result.protocol == benched.stated
-        and result.data["sha256"] == benched.sha256
-        and result.weights.get("sha256") == candidate.weights.get("sha256")
-        and result.options == candidate.options
-        and result.label == candidate.label
-        and (result.machine.get("device"), result.machine.get("bf16")) == benched.arithmetic
-        and result.versions.get("colorzoo") == cost.versions("colorzoo")["colorzoo"]
-    )
+    r = result
+    own = _key(r.weights, r.options, r.protocol, r.data["sha256"], r.machine, r.versions)
     missing = judges.metrics & {name for name, reason in result.not_measured.items() if reason != FEW}
-    if not same or missing:
+    if own != benched.key(candidate) or result.label != candidate.label or missing:
         return None
     credits = benched.credits_of(result.names)
     if credits != result.data["credits"]:
