@@ -152,6 +152,8 @@ def _linear_rgb(fy: Tensor, dx: Tensor, dz: Tensor) -> Tensor:
     Y = expand(fy)
     x = expand(fy + dx).sub_(Y)
     z = expand(fy + dz).sub_(Y)
+    if torch.is_grad_enabled() and (Y.requires_grad or x.requires_grad):  # autograd knows no ``out=``
+        return torch.stack([Y + x * row[0] + z * row[2] for row in _INVERSE.tolist()])
     rgb = fy.new_empty((3, *fy.shape))
     for channel, row in zip(rgb, _INVERSE.tolist(), strict=True):
         torch.add(Y, x, alpha=row[0], out=channel).add_(z, alpha=row[2])

@@ -16,6 +16,7 @@ from zoo import bins
 from zoo.colorizer import Batch, Loss
 from zoo.errors import OptionError
 from zoo.models._backbones import AB_SCALE, Decoder, HasEncoder, TimmEncoder, check_range, check_widths
+from zoo.models._losses import psnr_loss
 from zoo.registry import register
 from zoo.spec import ModelSpec, packaged_weights
 
@@ -30,6 +31,7 @@ class FusionConfig:
         rebalancing: lambda of the class rebalancing; 1 weighs all bins alike.
         regression_weight: Of the smooth-L1 term beside the cross-entropy.
         beta: Where smooth-L1 turns from quadratic to linear, in ab units.
+        psnr_weight: Of the faithful answer's negative PSNR in dB.
         vivid_temperature: Of the annealed mean in style ``vivid``, unless the caller gives one.
     """
 
@@ -38,6 +40,7 @@ class FusionConfig:
     rebalancing: float = 0.5
     regression_weight: float = 0.5
     beta: float = 10.0
+    psnr_weight: float = 0.0
     vivid_temperature: float = bins.TEMPERATURE
 
     def __post_init__(self) -> None:
@@ -45,6 +48,7 @@ class FusionConfig:
         check_range("rebalancing", self.rebalancing, 0.01, 1)
         check_range("regression_weight", self.regression_weight, 0, 1e6)
         check_range("beta", self.beta, 0, 1e6)
+        check_range("psnr_weight", self.psnr_weight, 0, 1e6)
         check_range("vivid_temperature", self.vivid_temperature, 0.001, 10)
 
     @classmethod
@@ -90,11 +94,15 @@ class Fusion(HasEncoder[FusionConfig]):
         return out[:, :2].float() * AB_SCALE, out[:, 2:]
 
     def loss(self, batch: Batch, role: str = "colorizer") -> Loss:
-        """Rebalanced cross-entropy of the bins plus smooth-L1 of the colours."""
+        """Rebalanced cross-entropy of the bins, smooth-L1 and PSNR of the faithful colours."""
         ab, logits = self(batch.L, batch.features)
         classes = bins.rebalanced_cross_entropy(logits, batch.ab, self.class_weights)
         colors = F.smooth_l1_loss(ab, batch.ab, beta=self.config.beta)
-        return Loss(classes + self.config.regression_weight * colors, {"classes": classes, "colors": colors})
+        total, parts = classes + self.config.regression_weight * colors, {"classes": classes, "colors": colors}
+        if self.config.psnr_weight:
+            parts["psnr"] = psnr_loss(batch.L, ab, batch.ab)
+            total = total + self.config.psnr_weight * parts["psnr"]
+        return Loss(total, parts)
 
     def predict_ab(self, L: Tensor, **options: Any) -> Tensor:
         """The answer of the style asked for, (N, 2, H/4, W/4) in Lab units.
