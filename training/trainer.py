@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +33,7 @@ from zoo import color, grid
 from zoo.colorizer import Batch, Colorizer, has_fast_bf16
 from zoo.errors import ConfigError, ZooError
 from zoo.evaluation.metrics import colorfulness_abs, psnr
+from zoo.models._backbones import keep_depthwise_in_float32
 
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.safetensors"
@@ -147,7 +148,7 @@ class Trainer:
             )
         self.ema = AveragedModel(model, multi_avg_fn=self._average)
         if self.bf16 and self.accelerator.device.type == "cpu":
-            _keep_depthwise_in_float32(model)  # after the copy above, which is to keep its own forward
+            keep_depthwise_in_float32(model)  # after the copy above, which is to keep its own forward
         self.step = 0
         checkpoint: dict[str, Any] | None = None
         if resume:
@@ -422,21 +423,6 @@ def _commit() -> str | None:
 def _ignore_interrupt(_: int) -> None:
     """A terminal's Ctrl-C reaches every process; the main one decides when the workers end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _keep_depthwise_in_float32(model: nn.Module) -> None:
-    """Take depthwise convolutions out of autocast: on CPUs their backward pass is 2 to 5 times slower in bfloat16."""
-
-    def in_float32(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        def run(x: Tensor) -> Tensor:
-            with torch.autocast("cpu", enabled=False):
-                return forward(x.float())
-
-        return run
-
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
-            module.forward = in_float32(module.forward)  # type: ignore[method-assign, assignment]
 
 
 class _Meter:

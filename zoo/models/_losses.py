@@ -1,12 +1,17 @@
 """Losses that look at the picture rather than at ab: what its viewer and the evaluator see."""
 
 import math
+from functools import lru_cache
+from typing import Any
 
+import timm
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from zoo import color
+from zoo.models._backbones import keep_depthwise_in_float32
+from zoo.pretrained import pretrained_state
 
 _LEAST = 1e-4  # mean squared error that counts as none: 40 dB, from where on nobody sees a difference
 
@@ -33,3 +38,71 @@ def psnr_loss(L: Tensor, ab: Tensor, true_ab: Tensor) -> Tensor:
 def to_rgb(L: Tensor, ab: Tensor) -> Tensor:
     """sRGB (N, 3, h, w) of L (N, 1, h, w) and ab, clipped to [0, 1] with a margin that lets a gradient lead back."""
     return color.lab_to_rgb(torch.cat([L.float(), ab.float()], 1)).clamp(-0.2, 1.2)
+
+
+def perceptual_losses(L: Tensor, ab: Tensor, true_ab: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """How unlike the coloured pictures are to the real ones for a pretrained classifier, pair by pair and as a set.
+
+    Pair by pair: the squared distance of the feature maps at two depths and of the pooled features, relative to their
+    variance. As a set: the squared maximum mean discrepancy of the pooled features, a picture never compared with its
+    own truth; it asks for colours as they are distributed in photos, not for the colours of this one.
+
+    Args:
+        L: (N, 1, H, W) in [0, 100]; N > 1.
+        ab: (N, 2, h, w) in Lab units.
+        true_ab: (N, 2, h, w).
+        name: The classifier, a timm model whose ImageNet weights are at hand.
+
+    Returns:
+        Both terms, scalars of order one.
+
+    Raises:
+        WeightsError: The classifier's weights are not to be had.
+
+    Sources: Johnson et al., "Perceptual Losses", ECCV 2016; Li et al., "Generative Moment Matching Networks", ICML
+    2015; the kernel is that of Binkowski et al., "Demystifying MMD GANs", ICLR 2018.
+    """
+    net = _classifier(name, L.device)
+    with torch.no_grad():
+        true_maps, true_pooled = _features(net, _render(L, true_ab))
+    maps, pooled = _features(net, _render(L, ab))
+    pairs = [(x, y) for x, y in zip((*maps, pooled), (*true_maps, true_pooled), strict=True)]
+    paired = torch.stack([F.mse_loss(x, y) / y.var() for x, y in pairs]).mean()
+    return paired, _discrepancy(pooled, true_pooled)
+
+
+def _discrepancy(x: Tensor, y: Tensor) -> Tensor:
+    n, d = x.shape
+
+    def mean_kernel(a: Tensor, b: Tensor) -> Tensor:
+        k = (a @ b.T / d + 1) ** 3
+        return (k.sum() - k.trace()) / (n * (n - 1))
+
+    with torch.autocast(x.device.type, enabled=False):
+        scale = y.square().mean().rsqrt()  # so that the kernel means the same for every classifier
+        x, y = x * scale, y * scale
+        return mean_kernel(x, x) + mean_kernel(y, y) - 2 * mean_kernel(x, y)
+
+
+def _render(L: Tensor, ab: Tensor) -> Tensor:
+    wide = F.interpolate(ab.float(), L.shape[-2:], mode="bilinear", align_corners=False)
+    return to_rgb(L, wide).clamp(0, 1)
+
+
+def _features(net: Any, rgb: Tensor) -> tuple[list[Tensor], Tensor]:
+    x = (rgb - net.mean) / net.std
+    last, maps = net.forward_intermediates(x.contiguous(memory_format=torch.channels_last), indices=net.depths)
+    return [m.float() for m in maps], last.float().mean((2, 3))
+
+
+@lru_cache(maxsize=2)
+def _classifier(name: str, device: torch.device) -> Any:
+    """The network, kept outside of any model: it is neither trained nor saved."""
+    net: Any = timm.create_model(name, pretrained=False)
+    net.load_state_dict(pretrained_state(name, remedy="pip install 'colorzoo[train]'"))
+    net.requires_grad_(False).eval().to(device, memory_format=torch.channels_last)
+    net.mean, net.std = (torch.tensor(net.pretrained_cfg[k], device=device).view(1, 3, 1, 1) for k in ("mean", "std"))
+    net.depths = [i for i, f in enumerate(net.feature_info) if f["reduction"] in (8, 16)]
+    if device.type == "cpu":
+        keep_depthwise_in_float32(net)
+    return net

@@ -16,7 +16,7 @@ from zoo import bins
 from zoo.colorizer import Batch, Loss
 from zoo.errors import OptionError
 from zoo.models._backbones import AB_SCALE, Decoder, HasEncoder, TimmEncoder, check_range, check_widths
-from zoo.models._losses import psnr_loss
+from zoo.models._losses import perceptual_losses, psnr_loss
 from zoo.registry import register
 from zoo.spec import ModelSpec, packaged_weights
 
@@ -32,6 +32,9 @@ class FusionConfig:
         regression_weight: Of the smooth-L1 term beside the cross-entropy.
         beta: Where smooth-L1 turns from quadratic to linear, in ab units.
         psnr_weight: Of the faithful answer's negative PSNR in dB.
+        perceptual_weight: Of how unlike the vivid answer is to the photo for a pretrained classifier.
+        moments_weight: Of how unlike the vivid answers of a batch are to its photos, as a set.
+        perceptual_network: That classifier, a timm model.
         vivid_temperature: Of the annealed mean in style ``vivid``, unless the caller gives one.
     """
 
@@ -41,6 +44,9 @@ class FusionConfig:
     regression_weight: float = 0.5
     beta: float = 10.0
     psnr_weight: float = 0.0
+    perceptual_weight: float = 0.0
+    moments_weight: float = 0.0
+    perceptual_network: str = "tf_efficientnet_lite0"
     vivid_temperature: float = bins.TEMPERATURE
 
     def __post_init__(self) -> None:
@@ -48,7 +54,8 @@ class FusionConfig:
         check_range("rebalancing", self.rebalancing, 0.01, 1)
         check_range("regression_weight", self.regression_weight, 0, 1e6)
         check_range("beta", self.beta, 0, 1e6)
-        check_range("psnr_weight", self.psnr_weight, 0, 1e6)
+        for key in ("psnr_weight", "perceptual_weight", "moments_weight"):
+            check_range(key, getattr(self, key), 0, 1e6)
         check_range("vivid_temperature", self.vivid_temperature, 0.001, 10)
 
     @classmethod
@@ -102,6 +109,13 @@ class Fusion(HasEncoder[FusionConfig]):
         if self.config.psnr_weight:
             parts["psnr"] = psnr_loss(batch.L, ab, batch.ab)
             total = total + self.config.psnr_weight * parts["psnr"]
+        if self.config.perceptual_weight or self.config.moments_weight:
+            vivid = bins.annealed_mean(logits, self.config.vivid_temperature)
+            parts["perceptual"], parts["moments"] = perceptual_losses(
+                batch.L, vivid, batch.ab, self.config.perceptual_network
+            )
+            total = total + self.config.perceptual_weight * parts["perceptual"]
+            total = total + self.config.moments_weight * parts["moments"]
         return Loss(total, parts)
 
     def predict_ab(self, L: Tensor, **options: Any) -> Tensor:
