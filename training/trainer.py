@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from threading import Event
 from typing import Any, cast
@@ -22,6 +23,7 @@ from accelerate import Accelerator
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
@@ -38,6 +40,7 @@ from zoo.models._backbones import keep_depthwise_in_float32
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.safetensors"
 _GRID_PHOTOS = 12
+_STATISTICS_BATCHES = 32
 
 
 class _Turn(nn.Module):
@@ -314,16 +317,21 @@ class Trainer:
 
     def _training_mode(self) -> None:
         self.turn.train()
-        backbone = self.model.backbone
-        if backbone is not None and (self.config.train.freeze_backbone or self.config.train.freeze_backbone_norm):
-            for module in backbone.modules():
-                if self.config.train.freeze_backbone or isinstance(module, nn.modules.batchnorm._BatchNorm):
+        self._freeze_backbone_norms(self.model)
+
+    def _freeze_backbone_norms(self, model: Colorizer[Any]) -> None:
+        train = self.config.train
+        if model.backbone is not None and (train.freeze_backbone or train.freeze_backbone_norm):
+            for module in model.backbone.modules():
+                if train.freeze_backbone or isinstance(module, _BatchNorm):
                     module.eval()
 
     @torch.inference_mode()
     def _evaluate(self, writer: SummaryWriter | None) -> dict[str, float]:
         """Held-out photos through the averaged weights: dB gained over grey and colorfulness, for every style."""
-        model = cast(Colorizer[Any], self.ema.module).eval()
+        model = cast(Colorizer[Any], self.ema.module)
+        self._renew_statistics(model)
+        model.eval()
         save_file(_state(model), self.run / f"{WEIGHTS}.part")
         (self.run / f"{WEIGHTS}.part").replace(self.run / WEIGHTS)
         styles: tuple[str | None, ...] = model.spec.styles or (None,)
@@ -359,6 +367,31 @@ class Trainer:
             self._log("valid.jsonl", {"step": self.step, **figures}, writer, "valid")
             writer.add_image("valid/grid", np.asarray(picture.convert("RGB")), self.step, dataformats="HWC")
         return figures
+
+    def _renew_statistics(self, model: Colorizer[Any]) -> None:
+        """Give the averaged weights batch-norm statistics of their own: those of the moving ones do not fit them.
+
+        Source: Izmailov et al., "Averaging Weights Leads to Wider Optima", UAI 2018, section 3.2.
+        """
+        model.train()
+        self._freeze_backbone_norms(model)
+        norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training]
+        if not norms:
+            return
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the mean of all batches
+        weights = data.photo_weights(self.photos.train, self.config.data)
+        steps = data.steps_of(self.crops, self.config.train.batch_size, self.config.seed, weights, self.step)
+        kind = torch.bfloat16 if self.bf16 else torch.float32
+        for rows in islice(steps, _STATISTICS_BATCHES):
+            L, _, features = self.crops.__getitems__(rows)
+            kept = tuple(f.to(self.accelerator.device, kind) for f in features) or None
+            with self.accelerator.autocast():
+                model(L.to(self.accelerator.device, memory_format=torch.channels_last), kept)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
     def save(self) -> None:
         """Write the checkpoint; the old one stays whole until the new one is."""
