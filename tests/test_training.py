@@ -96,6 +96,8 @@ def test_shipped_configs_build_their_network(path: Path) -> None:
         ("data.flip=1", "wrong type"),
         ("data.limit=1", "2 or more"),
         ("data.folder_weights=[0]", "above 0"),
+        ("data.source_weights.dogs=0", "above 0"),
+        ("data.source_weights.dogs=few", "data: source_weights.dogs: wrong type"),
         ("data.shear=90", "data.shear"),
         ("data.min_chroma=nan", "finite"),
         ("data.age=nan", "data.age"),
@@ -237,6 +239,8 @@ def test_balance_draws_sources_alike() -> None:
     photos = [data.Photo(Path(f"{s}{i}"), "", s, 1.0) for s, n in (("a", 9), ("b", 1)) for i in range(n)]
     weights = data.photo_weights(photos, DataConfig(source_balance=1.0))
     assert weights[:9].sum() == pytest.approx(weights[9].item())
+    weights = data.photo_weights(photos, DataConfig(source_weights={"a": 0.5}))
+    assert weights.tolist() == [0.5] * 9 + [1.0]
 
 
 @pytest.mark.parametrize("model", ["regression", "classification", "fusion"])

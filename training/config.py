@@ -24,6 +24,8 @@ class DataConfig:
         split_seed: Draws the held-out photos; the same in every run of a chain.
         source_balance: 0 draws every photo alike, 1 every source alike (a source is the file name's part before
             ``__``, else the folder).
+        source_weights: How often the photos of a source are drawn relative to the others', whose weight is 1; for
+            sources that are many photos of few things.
         min_chroma: Photos with a lower mean chroma (Lab units) are left out as near grey.
         crop: Side of the training crops in pixels.
         crops_per_photo: Crops made once and kept; 0 makes a fresh one each time.
@@ -44,6 +46,7 @@ class DataConfig:
     valid_share: float = 0.03
     split_seed: int = 0
     source_balance: float = 0.0
+    source_weights: dict[str, float] = field(default_factory=dict)
     min_chroma: float = 4.0
     crop: int = 160
     crops_per_photo: int = 4
@@ -66,6 +69,7 @@ class DataConfig:
             valid_share=(0 < self.valid_share < 1, "above 0, below 1"),
             split_seed=(self.split_seed >= 0, "0 or more"),
             source_balance=(0 <= self.source_balance <= 1, "0 to 1"),
+            source_weights=(all(w > 0 for w in self.source_weights.values()), "above 0"),
             min_chroma=(self.min_chroma >= 0, "0 or more"),
             crops_per_photo=(self.crops_per_photo >= 0, "0 or more"),
             zoom=(0 < self.zoom[0] <= self.zoom[1] <= 1, "low <= high, in (0, 1]"),

@@ -109,6 +109,8 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
                 return tuple(_typed(inner[0], v, where) for v in value)
             if len(inner) == len(value):
                 return tuple(_typed(t, v, where) for t, v in zip(inner, value, strict=True))
+    elif origin is dict and isinstance(value, Mapping):
+        return {_typed(inner[0], k, where): _typed(inner[1], v, f"{where}.{k}") for k, v in value.items()}
     elif hint is float:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
