@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
 import zoo
-from zoo import color, images, registry
+from zoo import ageing, color, images, registry
 from zoo.cli import app
 from zoo.errors import ImageError, OptionError, WeightsError, ZooError
 from zoo.evaluation import candidates, evaluate, judging, metrics, networks, results
 from zoo.evaluation.candidates import Candidate, Colored, candidate_from
-from zoo.evaluation.protocol import Prepared, Protocol, prepare, protocol_of
+from zoo.evaluation.protocol import PRESETS, Prepared, Protocol, prepare, protocol_of
 from zoo.evaluation.results import GREY, MEAN, TRUTH, Result
 from zoo.models.grayscale import Grayscale, GrayscaleConfig
 
@@ -454,6 +454,45 @@ def test_the_grey_input_has_the_same_lightness() -> None:
     assert (metrics.lab_of(picture.grey)[0] - metrics.lab_of(picture.truth)[0]).abs().max() <= 0.5
 
 
+def test_aged_photos_keep_their_colours_and_depend_on_their_pixels_alone(tmp_path: Path) -> None:
+    path, other = PHOTOS / "gb82__flowers.jpg", tmp_path / "other name.jpg"
+    other.write_bytes(path.read_bytes())
+    clean, aged, again = prepare(path, Protocol()), prepare(path, PRESETS["aged"]), prepare(other, PRESETS["aged"])
+    assert (clean.truth == np.array(ImageOps.fit(Image.open(path), (256, 256), Image.Resampling.BICUBIC))).all()
+    assert all((a == b).all() for a, b in zip(aged, again, strict=True))
+    before, after = metrics.lab_of(clean.truth), metrics.lab_of(aged.truth)
+    assert (after - before)[0].abs().mean() > 3
+    assert (metrics.lab_of(aged.grey)[0] - after[0]).abs().max() <= 0.5
+    inside = ~color.out_of_gamut(after[:1], before[1:])[0]
+    assert inside.float().mean() > 0.5
+    assert (after - before)[1:, inside].abs().max() < 3  # rounding to 8 bits, in the dark
+    assert (after - before)[1:, inside].abs().mean() < 0.5
+
+
+def test_names_tell_that_photos_are_aged() -> None:
+    assert protocol_of("eval_aged") == PRESETS["aged"]
+    assert protocol_of("val50k_aged") == replace(protocol_of("val50k"), ageing="seeded")
+    assert Protocol.of(PRESETS["aged"].stated()) == PRESETS["aged"]
+    assert "truth" not in Protocol().stated()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (37, 53), (200, 160)])
+def test_ageing_is_a_function_of_the_generators_state(shape: tuple[int, int]) -> None:
+    L = torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 100
+    kept = L.clone()
+    every = [ageing.age(L, np.random.default_rng(seed)) for seed in (0, 0, 1, 2, 3)]
+    assert (kept == L).all()
+    assert (every[0] == every[1]).all()
+    assert (every[0] != every[2]).any()
+    assert all(aged.shape == shape and aged.min() >= 0 and aged.max() <= 100 for aged in every)
+
+
+def test_scratches_and_dust_are_thin_and_few() -> None:
+    plain = np.full((200, 160), 0.5)
+    changed = [abs(ageing._scratched(plain, np.random.default_rng(seed)) - plain) > 0.05 for seed in range(20)]
+    assert 0.001 < np.mean(changed) < 0.02
+
+
 def test_sizes_are_bounded() -> None:
     with pytest.raises(OptionError, match="size"):
         Protocol(size=8)
@@ -725,6 +764,19 @@ def test_command_writes_results_and_says_what_it_did(
     again = CliRunner().invoke(app, arguments)
     assert "0 measured, 4 there already" in again.output
     assert "CIEDE2000" in again.output
+
+
+def test_command_names_benchmarks_of_aged_photos(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["evaluate", "--models", "grayscale", "--data", str(photos), "--size", "64", "--limit", "2"]
+    for more, name, crop in (
+        (["--protocol", "aged"], "photos_aged", "center"),
+        (["--benchmark", "mine_aged", "--protocol", "squash"], "mine_aged", "none"),
+    ):
+        done = CliRunner().invoke(app, arguments + more)
+        assert done.exit_code == 0, done.output
+        result = results.read(tmp_path / "model_cards" / "results" / name / "grayscale.json")
+        assert (result.benchmark, result.protocol["ageing"], result.protocol["crop"]) == (name, "seeded", crop)
 
 
 def test_command_refuses_in_words(photos: Path, tmp_path: Path) -> None:

@@ -224,6 +224,13 @@ def test_the_source_of_a_photo_is_in_its_name() -> None:
     assert report.source_of("01.jpg") == "all"
 
 
+def test_aged_photos_are_said_to_be_aged(page: str, readme: str) -> None:
+    files = report.render(make_results(protocol=Protocol(ageing="seeded").stated()), title="Old")
+    for name, clean in (("index.html", page), ("README.md", readme)):
+        assert "256 × 256 pixels, aged like an old print" in text_of(files, name)
+        assert "aged like" not in clean
+
+
 def test_different_protocols_are_refused() -> None:
     other = make_result("other", 1, 50, protocol=Protocol(size=128).stated())
     with pytest.raises(ZooError, match="must not stand in one table: the protocols differ in 'size'"):

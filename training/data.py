@@ -10,20 +10,20 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from training.config import DataConfig
 from zoo import color
+from zoo.ageing import age
 from zoo.errors import ConfigError
 
 _log = logging.getLogger(__name__)
@@ -197,22 +197,6 @@ def _warp(image: Image.Image, rng: np.random.Generator, config: DataConfig) -> I
     return warped.reduce(2)
 
 
-def age(L: Tensor, rng: np.random.Generator) -> Tensor:
-    """Lightness as an old print or scan would show it: faded, blurred, grainy, compressed. (H, W) in [0, 100]."""
-    low, high = rng.uniform(0, 0.25), rng.uniform(0.75, 1)
-    faded = low + (high - low) * (L.numpy() / 100) ** rng.uniform(0.6, 1.6)
-    image = Image.fromarray((faded * 255).astype(np.uint8))
-    if rng.random() < 0.6:
-        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.5)))
-    grain = rng.normal(0, rng.uniform(0, 12), L.shape)
-    image = Image.fromarray((np.asarray(image) + grain).clip(0, 255).astype(np.uint8))
-    if rng.random() < 0.5:
-        buffer = BytesIO()
-        image.save(buffer, "JPEG", quality=int(rng.integers(25, 85)))
-        image = Image.open(buffer)
-    return torch.from_numpy(np.array(image)).float() / 2.55
-
-
 def jitter(L: Tensor, generator: torch.Generator) -> Tensor:
     """Contrast, brightness and grain of L varied per crop, (N, 1, H, W) in [0, 100]."""
     n = len(L)
@@ -317,9 +301,12 @@ def steps_of(crops: Crops, batch_size: int, seed: int, weights: Tensor, start: i
 
 
 def photo_weights(photos: Sequence[Photo], config: DataConfig) -> Tensor:
-    """How often each photo is drawn, (N,): its folder's weight, and sources made even by ``source_balance``."""
+    """How often each photo is drawn, (N,): its folder's and its source's weight, sources made even by balance."""
     sizes = Counter(p.source for p in photos)
-    return torch.tensor([p.weight * sizes[p.source] ** -config.source_balance for p in photos])
+    weights = config.source_weights
+    return torch.tensor(
+        [p.weight * weights.get(p.source, 1) * sizes[p.source] ** -config.source_balance for p in photos]
+    )
 
 
 def kept(folder: Path, make: Any) -> Path:

@@ -21,6 +21,7 @@ class Preset(StrEnum):
 
     CENTER = "center"
     SQUASH = "squash"
+    AGED = "aged"
 
 
 def evaluate(
@@ -29,13 +30,17 @@ def evaluate(
         str, typer.Option(help="Names with commas between, each with a style if wanted: fusion:vivid. Or all.")
     ] = "all",
     benchmark: Annotated[
-        str | None, typer.Option(help="What the photos are called.", show_default="the folder's name")
+        str | None,
+        typer.Option(
+            help="What the photos are called.", show_default="the folder's name; with --protocol aged, _aged added"
+        ),
     ] = None,
     protocol: Annotated[
         Preset | None,
         typer.Option(
-            help="The largest central square, or the whole photo squashed to one.",
-            show_default="center; what the literature does for val5k, val50k, coco-stuff, ade20k",
+            help="The largest central square, the whole photo squashed to one, or photos aged like old prints.",
+            show_default="center; what the literature does for val5k, val50k, coco-stuff, ade20k; and aged, too, "
+            "where the name ends with _aged",
         ),
     ] = None,
     size: Annotated[int, typer.Option(help="Side of the compared pictures.")] = 256,
@@ -51,7 +56,7 @@ def evaluate(
     What is there already for the same weights, options, photos and protocol is not measured again; an interrupted
     run goes on where it stopped.
     """
-    name = benchmark or data.resolve().name
+    name = benchmark or named(data.resolve().name, protocol)
     folder = out or RESULTS / name
     evaluation = measure(models, data, name, protocol, size, limit, folder, device, force)
     for line in table(evaluation.results):
@@ -95,14 +100,24 @@ def measure(
     return evaluation
 
 
+def named(folder: str, preset: "Preset | None") -> str:
+    """What a folder's photos are called when nothing else was said: by its name, which tells that they are aged."""
+    from zoo.evaluation.protocol import AGED
+
+    return folder.removesuffix(AGED) + AGED if preset is Preset.AGED else folder
+
+
 def _protocol(benchmark: str, preset: "Preset | None", size: int) -> "Protocol":
-    """The protocol asked for, or else the one that the benchmark has in the literature."""
+    """The protocol that the benchmark has by its name, with the crop, or else the ageing, that was asked for."""
     from dataclasses import replace
 
     from zoo.evaluation.protocol import PRESETS, protocol_of
 
     protocol = replace(protocol_of(benchmark), size=size)
-    return replace(protocol, crop=PRESETS[preset.value].crop) if preset else protocol
+    if preset is None:
+        return protocol
+    asked = PRESETS[preset.value]
+    return replace(protocol, ageing=asked.ageing) if preset is Preset.AGED else replace(protocol, crop=asked.crop)
 
 
 def _tell(evaluation: "Evaluation") -> None:

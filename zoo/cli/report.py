@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.evaluate import Preset, measure
+from zoo.cli.evaluate import Preset, measure, named
 
 CARDS = Path("model_cards")
 
@@ -92,11 +92,12 @@ def _report_of(
         raise OptionError("--out is not an HTML file", found=out, expected="a name such as report.html")
     if out.exists() and not force:
         raise OptionError(f"{out}: exists already", remedy="choose another name, or --force to replace it")
-    name = folder.resolve().name.lstrip(".") or "photos"
+    title = folder.resolve().name.lstrip(".") or "photos"
     figures = out.with_name(f"{out.stem}-results")
+    name = named(title, protocol)
     evaluation = measure(models, folder, name, protocol, size, limit, figures, device, force=False, replace_others=True)
     pictures = generated.pictures_of(evaluation.results, evaluate.find_photos(folder, limit), evaluation.candidates)
-    files = reports.render(evaluation.results, title=f"Photos in {name}", pictures=pictures, show=True)
+    files = reports.render(evaluation.results, title=f"Photos in {title}", pictures=pictures, show=True)
     results.write_text(out, files["index.html"])
     typer.echo(f"report: {out} (figures: {figures})")
     raise typer.Exit(1 if evaluation.failures else 0)

@@ -260,7 +260,9 @@ def _eval_results(result: Result) -> "list[EvalResult]":
                 task_name="Colorization",
                 dataset_type=f"colorzoo-{result.benchmark}",
                 dataset_name=f"{result.benchmark} ({len(result.names)} photos)",
-                dataset_args={"crop": result.protocol["crop"], "size": result.protocol["size"]},
+                dataset_args={
+                    key: result.protocol[key] for key in ("crop", "size", "ageing") if key in result.protocol
+                },
                 metric_type=metric.name,
                 metric_name=f"{metric.title}{unit}{options}",
                 metric_value=int(value) if metric.decimals == 0 else value,
@@ -397,9 +399,9 @@ def _limits(spec: ModelSpec) -> str:
             f"The network sees a picture at the area of {spec.working_size} × {spec.working_size} pixels, whatever its "
             "size, and answers on a coarser grid; colours are then brought to full size along the edges of the "
             "lightness. Small coloured things are missed, and colour spills where an edge is soft.",
-            "The figures come from modern colour photos that were turned grey. Old prints have other grain, contrast "
-            "and fading, their emulsions saw colours unequally, and their true colours are not known: how well the "
-            "model does on them is not measured.",
+            "The figures come from modern colour photos that were turned grey, on some benchmarks after they were aged "
+            "by computation. Emulsions of old prints saw colours unequally, and their true colours are not known: how "
+            "well the model does on them is not measured.",
             "Each picture is coloured by itself: the same coat can differ between two photos of it.",
             "Lightness is kept: what is too dark, faded or damaged in the original stays so.",
         )

@@ -8,16 +8,19 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image, ImageOps
 
-from zoo import color, images
+from zoo import ageing, color, images
 from zoo.errors import ImageError, OptionError, ZooError
 from zoo.evaluation.metrics import METRICS
 from zoo.evaluation.statistics import LEVEL, REPLICATES, SEED
 
 Picture = npt.NDArray[np.uint8]
-VERSION = 2  # to be raised when a figure would come out differently from the same photos and weights
+VERSION = 3  # to be raised when a figure would come out differently from the same photos and weights
 SIZES = (32, 2048)
+AGED = "_aged"  # the names of benchmarks of aged photos end with it
+AGEING_SEED = 0
 
 # Which preset the literature's benchmarks follow (piddnad/DDColor#9, the author's answer).
 CONVENTIONS = {"val5k": "center", "val50k": "squash", "coco-stuff": "squash", "ade20k": "squash"}
@@ -32,12 +35,15 @@ class Protocol:
         size: Side of the compared pictures.
         near_grey: Whether photos without colour of their own are left out of the comparison or kept in it.
         small: Whether photos whose shorter side is below half of ``size`` are left out, or enlarged.
+        ageing: ``none``, or ``seeded``: the lightness is aged as `zoo.ageing.age` does it, and the truth is the aged
+            photo in its true colours. How a photo ages depends on its pixels alone, not on its name or the others.
     """
 
     crop: Literal["center", "none"] = "center"
     size: int = 256
     near_grey: Literal["left out", "kept"] = "left out"
     small: Literal["left out", "enlarged"] = "left out"
+    ageing: Literal["none", "seeded"] = "none"
 
     def __post_init__(self) -> None:
         if not SIZES[0] <= self.size <= SIZES[1]:
@@ -63,7 +69,7 @@ class Protocol:
 
     def stated(self) -> dict[str, Any]:
         """Everything that two results must share to be compared, for the result's file."""
-        return {
+        stated = {
             "version": VERSION,
             **asdict(self),
             "resize": "bicubic with antialiasing (Pillow), from the upright 8-bit sRGB photo",
@@ -73,20 +79,38 @@ class Protocol:
             "bootstrap": f"percentile {LEVEL:.0%} intervals, {REPLICATES} replicates over pictures, seed {SEED}",
             "metrics": {metric.name: metric.variant for metric in METRICS.values()},
         }
+        if self.ageing == "seeded":
+            stated["truth"] = (
+                "the aged L (zoo.ageing) with the true ab, mapped to the gamut at fixed L and hue; the dice are seeded "
+                f"with {AGEING_SEED} and the sha256 of the unaged photo's pixels"
+            )
+        return stated
 
 
-PRESETS: Mapping[str, Protocol] = {"center": Protocol(), "squash": Protocol(crop="none")}
+PRESETS: Mapping[str, Protocol] = {
+    "center": Protocol(),
+    "squash": Protocol(crop="none"),
+    "aged": Protocol(ageing="seeded"),
+}
 
 
 def protocol_of(benchmark: str) -> Protocol:
-    """The protocol that a benchmark of this name has in the literature, which leaves out no photo; else the default."""
+    """The protocol that a benchmark of this name has in the literature, which leaves out no photo; else the default.
+
+    A name that ends with ``_aged`` stands for the same photos aged: ``val5k_aged`` are those of ``val5k``.
+    """
+    if benchmark.endswith(AGED):
+        return replace(protocol_of(benchmark.removesuffix(AGED)), ageing="seeded")
     if benchmark in CONVENTIONS:
         return replace(PRESETS[CONVENTIONS[benchmark]], near_grey="kept", small="enlarged")
     return PRESETS["center"]
 
 
 class Prepared(NamedTuple):
-    """A photo ready to be compared, both (size, size, 3) and 8-bit: its true colours, and the grey of the same L."""
+    """A photo ready to be compared, both (size, size, 3) and 8-bit: its true colours, and the grey of the same L.
+
+    Of an aged photo both have the aged L.
+    """
 
     truth: Picture
     grey: Picture
@@ -111,10 +135,21 @@ def prepare(path: Path, protocol: Protocol) -> Prepared:
     truth = np.array(image)
     if protocol.near_grey == "left out" and not color.has_color(truth):
         raise ImageError(f"{path}: has no colour of its own", remedy="true colours are what is compared with")
+    if protocol.ageing == "seeded":
+        truth = _aged(truth)
     prepared = Prepared(truth, grey_of(truth))
     for array in prepared:
         array.flags.writeable = False  # all candidates share it
     return prepared
+
+
+def _aged(rgb: Picture) -> Picture:
+    """The photo, (H, W, 3), with its lightness aged and the ab it had, as far as sRGB can show them together."""
+    rng = np.random.default_rng([AGEING_SEED, int.from_bytes(hashlib.sha256(rgb.tobytes()).digest())])
+    lab = color.rgb_to_lab(torch.from_numpy(rgb).permute(2, 0, 1).float() / 255)
+    L = ageing.age(lab[0], rng)[None]  # (1, H, W)
+    aged = color.lab_to_rgb(torch.cat([L, color.map_to_gamut(L, lab[1:])]))
+    return (aged.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
 
 
 def grey_of(rgb: Picture) -> Picture:

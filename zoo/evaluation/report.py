@@ -28,6 +28,7 @@ PERCENTILES = (10, 30, 50, 70, 90)
 EXTREMES = 3  # best and worst photos each
 FEW = 30  # photos, below which the bootstrap is too sure of itself
 CROPS = {"center": "the largest central square", "none": "the whole photo squashed to a square"}
+AGEINGS = {"none": "", "seeded": ", aged like an old print (faded, blurred, grainy, scratched, compressed)"}
 
 _FINDINGS = {
     "gain": "Closest to the true colours, by gain over grey",
@@ -160,7 +161,7 @@ def render(
         "first": models[0],
         "photos": len(models[0].names),
         "few": len(models[0].names) < FEW,
-        "crop": CROPS.get(models[0].protocol["crop"], models[0].protocol["crop"]),
+        "preparation": preparation(models[0]),
         "dates": sorted({r.run["date"] for r in ordered if "date" in r.run}),
         "machines": _grouped([(m.label, _machine(m)) for m in models if m.cost]),
         "findings": _findings(models, fixed),
@@ -182,6 +183,12 @@ def render(
     texts = {name: _environment(name).get_template(f"report.{name}.j2").render(context) for name in ("md", "html")}
     files = {f"{group}.jpg": content for group, content in sheets.items()}
     return {"README.md": texts["md"], "index.html": texts["html"], **figures, **files}
+
+
+def preparation(result: Result) -> str:
+    """In words, what the photos of a result were made to: which part of them, how large, whether aged."""
+    crop, size, ageing = result.protocol["crop"], result.protocol["size"], result.protocol.get("ageing", "none")
+    return f"{CROPS.get(crop, crop)} of each at {size} × {size} pixels{AGEINGS[ageing]}"
 
 
 def stripped(text: str) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from zoo import registry
 from zoo.errors import ZooError
 from zoo.evaluation.metrics import KD, METRICS, Metric
-from zoo.evaluation.report import CROPS, markdown, number
+from zoo.evaluation.report import markdown, number, preparation
 from zoo.evaluation.results import GREY, MEAN, TRUTH, Result, best
 from zoo.evaluation.statistics import LEVEL
 from zoo.spec import ModelSpec, WeightsSpec
@@ -183,11 +183,8 @@ def what_it_is(spec: ModelSpec, weights: WeightsSpec) -> str:
 
 def protocol_line(result: Result) -> str:
     """In words, how many photos were compared, and how."""
-    protocol = result.protocol
-    size = protocol["size"]
-    crop = CROPS.get(protocol["crop"], protocol["crop"])
-    grey = " Photos without colour of their own are left out." if protocol["near_grey"] == "left out" else ""
-    return f"{len(result.names)} photos, {escaped(crop)} of each at {size} × {size} pixels.{grey}"
+    grey = " Photos without colour of their own are left out." if result.protocol["near_grey"] == "left out" else ""
+    return f"{len(result.names)} photos, {escaped(preparation(result))}.{grey}"
 
 
 def not_measured_line(results: Sequence[Result]) -> list[str]:
