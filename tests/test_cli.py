@@ -337,6 +337,26 @@ def test_options_reach_the_model(tint: str, grey_jpeg: Path, tmp_path: Path) -> 
     assert out[0].stat().st_size < out[1].stat().st_size
 
 
+@pytest.mark.parametrize("command", ["colorize", "compare"])
+def test_views_reach_the_model(
+    tint: str, grey_jpeg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    predict_ab, widths = Tint.predict_ab, []
+
+    def watched(self: Tint, L: torch.Tensor, **options: Any) -> torch.Tensor:
+        widths.append(L.shape[3])
+        return predict_ab(self, L, **options)
+
+    monkeypatch.setattr(Tint, "predict_ab", watched)
+    for views, calls in ((), 1), (("--views", "2"), 2), (("--views", "4"), 4):
+        widths.clear()
+        model = "--model" if command == "colorize" else "--models"
+        result = call(command, grey_jpeg, model, tint, "-o", tmp_path / f"{calls}.png", *views)
+        assert result.exit_code == 0, result.output
+        assert len(widths) == calls
+    assert widths[2] < widths[0]
+
+
 @pytest.mark.parametrize("out", ["folder", "result.png"])
 def test_an_existing_result_of_a_single_input_needs_force(grey_jpeg: Path, tmp_path: Path, out: str) -> None:
     arguments = ("colorize", grey_jpeg, "-m", "grayscale", "-o", tmp_path / out)
@@ -380,6 +400,8 @@ def test_a_named_file_that_is_no_picture_fails(grey_jpeg: Path, tmp_path: Path) 
         (["grey.jpg", "--out", "o", "--saturation", "-1"], "saturation"),
         (["grey.jpg", "--out", "o", "--saturation", "much"], "saturation"),
         (["grey.jpg", "--out", "o", "--working-size", "1"], "working size"),
+        (["grey.jpg", "--out", "o", "--views", "3"], "expected: 1, 2 or 4"),
+        (["grey.jpg", "--out", "o", "--model", "fusion", "--views", "2", "--seed", "1"], "seed 1 and views 2"),
         (["grey.jpg", "--out", "o", "--quality", "101"], "quality"),
         (["grey.jpg", "--out", "o", "--device", "toaster"], "toaster"),
     ],
@@ -600,6 +622,8 @@ def test_figures_are_printed_though_they_cannot_be_written(
         (["--models", "tint:red,grayscale", "--temperature", "0.5"], "style 'red' takes no temperature"),
         (["--models", "tint", "--saturation", "-1"], "saturation"),
         (["--models", "tint", "--working-size", "1"], "working size"),
+        (["--models", "tint", "--views", "3"], "expected: 1, 2 or 4"),
+        (["--models", "fusion,tint", "--views", "2", "--seed", "1"], "seed 1 and views 2"),
         (["--models", "tint", "--out", "grey.jpg/g.png"], "cannot be written"),
         (["--models", "tint", "--out", "/proc/nope/g.png"], "cannot be written"),
         (["--models", "tint", "--out", "x" * 300 + ".png"], "cannot be written"),

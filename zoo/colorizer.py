@@ -15,8 +15,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from zoo import images, pipeline
+from zoo import images, pipeline, upsampling
 from zoo.errors import ImageError, OptionError
 from zoo.spec import ModelSpec, WeightsSpec
 
@@ -25,6 +26,7 @@ ImageLike = Image.Image | npt.NDArray[Any] | str | os.PathLike[str]
 
 FORMAT_VERSION = 1
 WORKING_SIZES = (32, 2048)
+VIEWS = (1, 2, 4)
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         working_size: int | None = None,
         temperature: float | None = None,
         seed: int | None = None,
+        views: int = 1,
     ) -> Image.Image:
         """The picture in colour, at its own size, 8 bits a channel; alpha is kept, EXIF orientation applied.
 
@@ -131,6 +134,9 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             working_size: Side of the square whose area the network's input has; None is the model's own.
             temperature: Sharpness of the colour distribution, > 0, for models that predict one.
             seed: Draws another plausible colouring, for models that can.
+            views: Whose answers are averaged: 1 the picture alone, 2 its mirror image too, 4 both at three quarters of
+                the working size as well. Smoother and slightly closer to the truth, for 1, 2 or about 3.1 forward
+                passes; more than 1 does not go with a seed.
 
         Raises:
             ImageError: The picture cannot be read or is not one.
@@ -152,6 +158,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             working_size=working_size,
             temperature=temperature,
             seed=seed,
+            views=views,
         )
         return images.to_pil(images.to_8_bit(rgb), None if alpha is None else images.to_8_bit(alpha))
 
@@ -164,6 +171,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         working_size: int | None = None,
         temperature: float | None = None,
         seed: int | None = None,
+        views: int = 1,
     ) -> npt.NDArray[Any]:
         """The picture in colour as an array of the same dtype, (H, W, 3), or (H, W, 4) where alpha came in.
 
@@ -174,12 +182,13 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             working_size: See `colorize`.
             temperature: See `colorize`.
             seed: See `colorize`.
+            views: See `colorize`.
 
         Raises:
             ImageError: An array of another shape, dtype or range.
             OptionError: An option that this model does not support, or a value out of range.
         """
-        predict = self._predictor(style, saturation, working_size, temperature, seed)
+        predict = self._predictor(style, saturation, working_size, temperature, seed, views)
         with self._inference():
             return pipeline.colorize_array(
                 array,
@@ -203,7 +212,12 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         self.check_options(**options)
         size, saturation = options.pop("working_size", None), options.pop("saturation", 1.0)
         predict = self._predictor(
-            options.get("style"), saturation, size, options.get("temperature"), options.get("seed")
+            options.get("style"),
+            saturation,
+            size,
+            options.get("temperature"),
+            options.get("seed"),
+            options.get("views", 1),
         )
         with self._inference():
             return pipeline.predict_lab(
@@ -223,6 +237,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         working_size: int | None = None,
         temperature: float | None = None,
         seed: int | None = None,
+        views: int = 1,
     ) -> Tensor:
         """Pictures in colour as a tensor, (N, 1 | 3, H, W) in [0, 1] -> (N, 3, H, W) in [0, 1]; options as `colorize`.
 
@@ -232,7 +247,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         """
         if not isinstance(rgb, Tensor):
             raise ImageError("not a batch of pictures", found=type(rgb).__name__, expected="a tensor (N, 1 | 3, H, W)")
-        predict = self._predictor(style, saturation, working_size, temperature, seed)
+        predict = self._predictor(style, saturation, working_size, temperature, seed, views)
         with self._inference():
             colored = pipeline.colorize_batch(
                 rgb,
@@ -290,6 +305,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         working_size: int | None = None,
         temperature: float | None = None,
         seed: int | None = None,
+        views: int = 1,
     ) -> None:
         """Refuse what `colorize` would refuse, before any picture is touched; options as there.
 
@@ -312,6 +328,14 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             _check_number("working size", working_size, *WORKING_SIZES, whole=True)
         if seed is not None:
             _check_number("seed", seed, 0, 2**63 - 1, whole=True)
+        if isinstance(views, bool) or not isinstance(views, int | np.integer) or views not in VIEWS:
+            raise OptionError("bad views", found=repr(views), expected="1, 2 or 4")
+        if seed is not None and views > 1:
+            raise OptionError(
+                "seed does not go with several views, each of which would draw a colouring of its own",
+                found=f"seed {seed} and views {views}",
+                remedy="leave one of them out",
+            )
 
     def save(self, directory: str | os.PathLike[str]) -> Path:
         """Write ``config.json`` and ``model.safetensors``, which ``zoo.load("local-dir:...")`` reads back."""
@@ -337,17 +361,26 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         working_size: int | None,
         temperature: float | None,
         seed: int | None,
+        views: int,
     ) -> pipeline.Predict:
         self.check_options(
-            style=style, saturation=saturation, working_size=working_size, temperature=temperature, seed=seed
+            style=style,
+            saturation=saturation,
+            working_size=working_size,
+            temperature=temperature,
+            seed=seed,
+            views=views,
         )
         given = {"style": style, "temperature": temperature, "seed": seed}
         options = {name: value for name, value in given.items() if value is not None}
 
+        def answer(L: Tensor) -> Tensor:
+            return self.predict_ab(L, **options).float()
+
         def predict(L: Tensor) -> Tensor:
             x = L.to(self.device, torch.float32, memory_format=torch.channels_last)
             with inference_autocast(x.device):
-                return self.predict_ab(x, **options).float().cpu()
+                return _mean_of_views(answer, x, views, self.spec.multiple_of).cpu()
 
         return predict
 
@@ -381,6 +414,18 @@ def inference_autocast(device: torch.device) -> AbstractContextManager[Any]:
     if device.type == "cpu" and has_fast_bf16():
         return torch.autocast("cpu", torch.bfloat16)
     return nullcontext()
+
+
+def _mean_of_views(predict: pipeline.Predict, L: Tensor, views: int, multiple_of: int) -> Tensor:
+    """The mean (N, 2, h, w) of what ``predict`` answers to the views of L, (N, 1, H, W)."""
+    if views == 1:
+        return predict(L)
+    if views == 2:
+        return (predict(L) + predict(L.flip(3)).flip(3)) / 2
+    size = [max(1, round(0.75 * side / multiple_of)) * multiple_of for side in L.shape[2:]]
+    small = F.interpolate(L, size, mode="bilinear", antialias=True)
+    own, other = (_mean_of_views(predict, view, 2, multiple_of) for view in (L, small))
+    return (own + upsampling.bilinear_upsample(other, (own.shape[2], own.shape[3]))) / 2
 
 
 def _check_number(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:

@@ -154,7 +154,7 @@ def check_other_options(make: MakeModel) -> None:
         able = [n for n in registry.list_models() if option in registry.find(n)[0].supports]
         named = not able or any(name in str(error) for name in able)
         _require(named, model, f"the error on option {option!r} names no model that has it", error, ", ".join(able))
-    bad = {"saturation": -1.0, "working_size": 1}
+    bad = {"saturation": -1.0, "working_size": 1, "views": 3}
     supported = {"style": "no such style", "temperature": -1.0}
     for option, value in (bad | {o: v for o, v in supported.items() if o in model.spec.supports}).items():
         _option_error(model, array, option, value)
