@@ -15,7 +15,7 @@ _WHOLE = ("train.freeze_backbone=false", "train.cache_features=false")
 RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fusion, frozen backbone, kept features": ("fusion", _FROZEN),
     "fusion, end to end": ("fusion", _WHOLE),
-    "fusion, end to end, perceptual": ("fusion_tuned", _WHOLE),
+    "fusion, end to end, perceptual": ("fusion_vivid", _WHOLE),
     "regression, frozen backbone, kept features": ("regression", _FROZEN),
     "regression, end to end": ("regression", _WHOLE),
     "regression from scratch": ("regression_scratch", ()),

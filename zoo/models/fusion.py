@@ -36,6 +36,8 @@ class FusionConfig:
         moments_weight: Of how unlike the vivid answers of a batch are to its photos, as a set.
         perceptual_network: That classifier, a timm model.
         vivid_temperature: Of the annealed mean in style ``vivid``, unless the caller gives one.
+        vivid_mix: Share of the faithful answer, its chroma raised, in the vivid one: clean where the bins are blotchy.
+        vivid_saturation: The factor it is raised by.
     """
 
     encoder: str = "tf_efficientnet_lite0"
@@ -48,6 +50,8 @@ class FusionConfig:
     moments_weight: float = 0.0
     perceptual_network: str = "tf_efficientnet_lite0"
     vivid_temperature: float = bins.TEMPERATURE
+    vivid_mix: float = 0.0
+    vivid_saturation: float = 1.6
 
     def __post_init__(self) -> None:
         check_widths("decoder_widths", self.decoder_widths, 3)
@@ -57,6 +61,8 @@ class FusionConfig:
         for key in ("psnr_weight", "perceptual_weight", "moments_weight"):
             check_range(key, getattr(self, key), 0, 1e6)
         check_range("vivid_temperature", self.vivid_temperature, 0.001, 10)
+        check_range("vivid_mix", self.vivid_mix, 0, 1)
+        check_range("vivid_saturation", self.vivid_saturation, 0, 10)
 
     @classmethod
     def tiny(cls) -> "FusionConfig":
@@ -110,7 +116,7 @@ class Fusion(HasEncoder[FusionConfig]):
             parts["psnr"] = psnr_loss(batch.L, ab, batch.ab)
             total = total + self.config.psnr_weight * parts["psnr"]
         if self.config.perceptual_weight or self.config.moments_weight:
-            vivid = bins.annealed_mean(logits, self.config.vivid_temperature)
+            vivid = self._vivid(ab, logits, self.config.vivid_temperature)
             parts["perceptual"], parts["moments"] = perceptual_losses(
                 batch.L, vivid, batch.ab, self.config.perceptual_network
             )
@@ -124,12 +130,16 @@ class Fusion(HasEncoder[FusionConfig]):
         ``faithful`` has one answer; a ``temperature`` or ``seed`` without a style asks for ``vivid``.
         """
         dials = options.keys() & {"temperature", "seed"}
+        ab, logits = self(L)
         if options.get("style", "vivid" if dials else "faithful") == "faithful":
-            return self(L)[0]  # type: ignore[no-any-return]
-        logits = self(L)[1]
+            return ab  # type: ignore[no-any-return]
         if "seed" in options:
             logits = bins.perturb(logits, options["seed"])
-        return bins.annealed_mean(logits, options.get("temperature", self.config.vivid_temperature))
+        return self._vivid(ab, logits, options.get("temperature", self.config.vivid_temperature))
+
+    def _vivid(self, ab: Tensor, logits: Tensor, temperature: float) -> Tensor:
+        likely = bins.annealed_mean(logits, temperature)
+        return likely.lerp(ab * self.config.vivid_saturation, self.config.vivid_mix)
 
     def check_options(self, **options: Any) -> None:
         """As `Colorizer.check_options`; the style ``faithful`` has one answer, which no option turns."""
