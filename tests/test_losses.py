@@ -82,3 +82,15 @@ def test_the_classifier_is_no_part_of_the_model() -> None:
     assert {"classes", "colors", "perceptual", "moments"} <= loss.parts.keys()
     loss.total.backward()
     assert model.state_dict().keys() == plain.state_dict().keys()
+
+
+def test_the_vivid_answer_is_mixed_from_both_heads() -> None:
+    settings = vars(FusionConfig.tiny())
+    plain = Fusion(FusionConfig(**settings)).eval()
+    mixed = Fusion(FusionConfig(**{**settings, "vivid_mix": 0.25, "vivid_saturation": 2.0})).eval()
+    mixed.load_state_dict(plain.state_dict())
+    L = torch.rand(1, 1, 64, 64) * 100
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        likely, faithful = (plain.predict_ab(L, style=s).float() for s in plain.spec.styles[::-1])
+        answer = mixed.predict_ab(L, style="vivid")
+    torch.testing.assert_close(answer, 0.75 * likely + 0.5 * faithful)

@@ -116,7 +116,7 @@ class Fusion(HasEncoder[FusionConfig]):
             parts["psnr"] = psnr_loss(batch.L, ab, batch.ab)
             total = total + self.config.psnr_weight * parts["psnr"]
         if self.config.perceptual_weight or self.config.moments_weight:
-            vivid = self._vivid(ab, logits, self.config.vivid_temperature)
+            vivid = self._vivid(ab.detach(), logits, self.config.vivid_temperature)
             parts["perceptual"], parts["moments"] = perceptual_losses(
                 batch.L, vivid, batch.ab, self.config.perceptual_network
             )
@@ -138,7 +138,7 @@ class Fusion(HasEncoder[FusionConfig]):
         return self._vivid(ab, logits, options.get("temperature", self.config.vivid_temperature))
 
     def _vivid(self, ab: Tensor, logits: Tensor, temperature: float) -> Tensor:
-        likely = bins.annealed_mean(logits, temperature)
+        likely = bins.annealed_mean(logits, temperature).float()  # autocast gives bfloat16
         return likely.lerp(ab * self.config.vivid_saturation, self.config.vivid_mix)
 
     def check_options(self, **options: Any) -> None:
