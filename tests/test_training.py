@@ -96,7 +96,7 @@ def test_shipped_configs_build_their_network(path: Path) -> None:
         ("data.flip=1", "wrong type"),
         ("data.limit=1", "2 or more"),
         ("data.folder_weights=[0]", "above 0"),
-        ("data.source_weights.dogs=0", "above 0"),
+        ("data.source_weights.dogs=0", "0.001 to 1000"),
         ("data.source_weights.dogs=few", "data: source_weights.dogs: wrong type"),
         ("data.shear=90", "data.shear"),
         ("data.min_chroma=nan", "finite"),
@@ -434,6 +434,40 @@ def test_package_enters_the_manifest(photos: Path, tmp_path: Path, monkeypatch: 
         package.package(run, "fusion", "one", default=False, **kwargs)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="not a run"):
         package.package(tmp_path, "regression", "one", default=False, **kwargs)  # type: ignore[arg-type]
+
+
+def test_package_takes_the_mean_of_two_runs_and_later_settings(photos: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "c.toml", steps=2)
+    runs = [tmp_path / "first", tmp_path / "second"]
+    for seed, run in enumerate(runs):
+        assert main([str(config), "--data", str(photos), "--out", str(run), "--set", f"seed={seed}"]) == 0
+    manifest = tmp_path / "MANIFEST.toml"
+    kwargs: dict[str, Any] = {"license": "MIT", "commercial_use": False, "default": False, "manifest": manifest}
+    target = package.package(runs[0], "regression", "one", mean_with=runs[1], changes=["beta=3"], **kwargs)
+    packed, *states = (load_file(f) for f in (target, *(run / "weights.safetensors" for run in runs)))
+    for key, value in packed.items():
+        torch.testing.assert_close(value.float(), (states[0][key] + states[1][key]).float() / 2, atol=1e-3, rtol=1e-3)
+    entry = tomllib.loads(manifest.read_text())["regression"]["one"]
+    assert entry["training_config"] == "c.toml, mean with second"
+    assert entry["config"]["beta"] == 3
+    for change in ("beta", "nonsense=1", "beta=-1"):
+        with pytest.raises(ConfigError):
+            package.package(runs[0], "regression", "one", changes=[change], **kwargs)
+    with pytest.raises(ConfigError, match="not a run"):
+        package.package(runs[0], "regression", "one", mean_with=tmp_path, **kwargs)
+
+
+def test_averaged_weights_get_statistics_of_their_own(photos: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "c.toml", steps=3)
+    assert (
+        main([str(config), "--data", str(photos), "--out", str(tmp_path / "r"), "--set", "log.evaluate_every=3"]) == 0
+    )
+    averaged = load_file(tmp_path / "r" / "weights.safetensors")
+    moving = torch.load(tmp_path / "r" / "checkpoint.pt", weights_only=True)["model"]
+    variances = [key for key in averaged if key.endswith("running_var")]
+    assert variances
+    assert all((averaged[key] != moving[key]).any() for key in variances)
+    assert all(averaged[key].isfinite().all() and (averaged[key] != 1).any() for key in variances)
 
 
 def test_package_refuses_what_would_break_the_zoo(photos: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 CONFIGS = Path(__file__).parent / "configs"
-_FROZEN = ("train.freeze_backbone=true", "train.cache_features=true", "data.jitter=false")
+_FROZEN = ("train.freeze_backbone=true", "train.cache_features=true")
 _WHOLE = ("train.freeze_backbone=false", "train.cache_features=false")
 RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fusion, frozen backbone, kept features": ("fusion", _FROZEN),
@@ -26,7 +26,7 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def measure(config: str, overrides: Sequence[str], data: Path, steps: int, processes: int) -> dict[str, float]:
-    """The last line of the log of a run of ``steps``, which is about its second half.
+    """The last line of the log of a run: its second ``steps`` steps.
 
     Raises:
         CalledProcessError: The run failed.
@@ -37,8 +37,8 @@ def measure(config: str, overrides: Sequence[str], data: Path, steps: int, proce
         out = Path(folder) / "run"
         command = [sys.executable, "-m", *(torchrun if processes > 1 else []), "training.train"]
         command += [str(CONFIGS / f"{config}.toml"), f"--data={data}", f"--out={out}"]
-        every = (f"train.steps={steps}", f"log.every={steps // 2}", "log.valid_photos=1", "data.valid_share=0.05")
-        for setting in (*every, *overrides):
+        every = [f"train.steps={2 * steps}", f"log.every={steps}", "log.valid_photos=1", "data.valid_share=0.05"]
+        for setting in (*every, "data.limit=200", *overrides):
             command += ["--set", setting]
         environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
         subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
@@ -50,17 +50,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     p = argparse.ArgumentParser(prog="python -m training.bench", description=__doc__)
     p.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of colour photos")
-    p.add_argument("--steps", type=int, default=20, help="of each run (default: %(default)s)")
+    p.add_argument(
+        "--steps", type=int, default=10, help="that are timed, after as many to warm up (default: %(default)s)"
+    )
     p.add_argument("--processes", type=int, default=1, help="that share the cores (default: %(default)s)")
     options = p.parse_args(arguments)
     print(f"{'':48}{'images/s':>9}  waiting for data")
+    if options.steps < 1 or options.processes < 1:
+        p.error("--steps and --processes: 1 or more")
     failed = False
     for what, (config, overrides) in RUNS.items():
         try:
             line = measure(config, overrides, options.data, options.steps, options.processes)
         except subprocess.CalledProcessError as error:
             failed = True
-            print(f"{what:48}failed: {error.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+            reasons = [line for line in error.stderr.splitlines() if "error: " in line]
+            print(f"{what:48}failed: {reasons[0] if reasons else error}", file=sys.stderr)
             continue
         print(f"{what:48}{line['images_per_second']:9.1f}  {line['waiting_for_data']:.0%}", flush=True)
     return 1 if failed else 0

@@ -69,7 +69,7 @@ class DataConfig:
             valid_share=(0 < self.valid_share < 1, "above 0, below 1"),
             split_seed=(self.split_seed >= 0, "0 or more"),
             source_balance=(0 <= self.source_balance <= 1, "0 to 1"),
-            source_weights=(all(w > 0 for w in self.source_weights.values()), "above 0"),
+            source_weights=(all(1e-3 <= w <= 1e3 for w in self.source_weights.values()), "0.001 to 1000"),
             min_chroma=(self.min_chroma >= 0, "0 or more"),
             crops_per_photo=(self.crops_per_photo >= 0, "0 or more"),
             zoom=(0 < self.zoom[0] <= self.zoom[1] <= 1, "low <= high, in (0, 1]"),

@@ -22,8 +22,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from training.config import DataConfig
-from zoo import color
-from zoo.ageing import age
+from zoo import ageing, color
 from zoo.errors import ConfigError
 
 _log = logging.getLogger(__name__)
@@ -170,7 +169,7 @@ def make_crop(photo: Photo, seed: int, config: DataConfig) -> tuple[npt.NDArray[
     L = lab[0]
     ab = lab[1:].reshape(2, config.crop // STRIDE, STRIDE, config.crop // STRIDE, STRIDE).mean((2, 4))
     if rng.random() < config.age:
-        L = age(L, rng)
+        L = ageing.age(L, rng)
     return (L * 2.55).round().byte().numpy(), ab.round().clamp(-128, 127).to(torch.int8).numpy()
 
 
@@ -217,7 +216,7 @@ class Crops(Dataset[Any]):
         self.packed: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
         if config.crops_per_photo:
             options = {k: v for k, v in asdict(config).items() if k in _FIELDS_OF_CROPS}
-            identity = [seed, options, [(p.name, p.content) for p in photos]]
+            identity = [seed, options, ageing.VERSION, [(p.name, p.content) for p in photos]]
             self.key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
             folder = kept(cache / f"crops-{self.key}", lambda target: self._pack(target, progress))
             self.packed = tuple(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("L", "ab"))

@@ -31,6 +31,15 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("run", type=Path, help="the run's folder")
     p.add_argument("--name", required=True, help="model of the zoo")
     p.add_argument("--tag", required=True, help="name of these weights, e.g. base")
+    p.add_argument("--mean-with", type=Path, metavar="RUN", help="a run before or after it: the mean of both weights")
+    p.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="changes",
+        help="a setting of the network that was chosen after training, e.g. vivid_temperature=0.6; may be repeated",
+    )
     p.add_argument("--license", default="Apache-2.0", help="of the weights (default: %(default)s)")
     p.add_argument("--commercial-use", action="store_true", help="only if every training photo allows it")
     p.add_argument(
@@ -49,6 +58,8 @@ def package(
     commercial_use: bool,
     default: bool,
     training_data: Sequence[str] = (),
+    mean_with: Path | None = None,
+    changes: Sequence[str] = (),
     manifest: Path = MANIFEST,
 ) -> Path:
     """Copy the averaged weights of ``run`` as fp16 beside ``manifest`` and enter them there.
@@ -61,12 +72,15 @@ def package(
         commercial_use: Whether their training photos allow it.
         default: Whether they become the model's default.
         training_data: What they were trained on, where the run's config does not say it rightly.
+        mean_with: Another run of the chain; the mean of both weights is packaged.
+        changes: ``key=value`` in TOML, settings of the network that were chosen after training.
         manifest: The manifest to enter them in.
 
     Raises:
         ConfigError: Not a finished run, a run of another model, no provenance, not finite in fp16, over 16 MB.
     """
     spec, _ = registry.find(name)
+    changed = _changed(changes)
     if not _TAG.match(tag):
         raise ConfigError("bad tag", found=repr(tag), expected="ASCII letters, digits, '_', '-', '.'")
     try:
@@ -76,12 +90,13 @@ def package(
     except (OSError, ValueError, SafetensorError) as error:
         raise ConfigError(f"{run} is not a run with weights", found=error) from error
     try:
+        record["network"] |= changed
         config, init, evaluated = record["config"], record.get("init"), max(line["step"] for line in history)
         entry = {
             "training_data": list(training_data) or config["data"]["provenance"],
             "photos": record["photos"]["train"],
             "steps": config["train"]["steps"],
-            "training_config": record["config_file"],
+            "training_config": record["config_file"] + (f", mean with {mean_with.name}" if mean_with else ""),
             "init": init and f"{_name_of(init['from'])} (sha256 {init['sha256'] or 'not known'})",
             "commit": record["commit"],
             "config": {k: v for k, v in record["network"].items() if v is not None},
@@ -102,6 +117,8 @@ def package(
         raise ConfigError(
             f"{run}: what the weights were trained on is not stated", remedy="say it with --training-data"
         )
+    if mean_with:
+        state = _mean(state, mean_with)
     content = save({key: _half(key, value) for key, value in state.items()})
     if len(content) > MAX_BYTES:
         raise ConfigError("weights too large to package", found=f"{len(content)} bytes", expected=f"<= {MAX_BYTES}")
@@ -122,6 +139,23 @@ def package(
     _replace(target, content)
     _replace(manifest, text)
     return target
+
+
+def _changed(changes: Sequence[str]) -> dict[str, Any]:
+    try:
+        return tomllib.loads("\n".join(changes))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError("--set: not key=value in TOML", found=list(changes)) from error
+
+
+def _mean(state: dict[str, Tensor], run: Path) -> dict[str, Tensor]:
+    try:
+        other = load_file(run / "weights.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{run} is not a run with weights", found=error) from error
+    if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in other.items()}:
+        raise ConfigError(f"{run} holds the weights of another network")
+    return {k: (v + other[k]) / 2 if v.is_floating_point() else v for k, v in state.items()}
 
 
 def _name_of(init: str) -> str:
@@ -185,6 +219,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             commercial_use=options.commercial_use,
             default=options.default,
             training_data=options.training_data,
+            mean_with=options.mean_with,
+            changes=options.changes,
         )
     except ZooError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
 
 def keep_freed_memory() -> None:
     """Have glibc keep what is freed: every step allocates the same hundreds of megabytes again, and fresh pages from
-    the kernel, which it zeroes first, took a third of a step. Elsewhere than on Linux nothing happens.
+    the kernel, which it zeroes first, took a third of a step. With other C libraries nothing happens.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

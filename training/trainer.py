@@ -378,7 +378,7 @@ class Trainer:
         norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training]
         if not norms:
             return
-        momenta = [norm.momentum for norm in norms]
+        before = [(norm.momentum, {k: v.clone() for k, v in norm.named_buffers()}) for norm in norms]
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # the mean of all batches
@@ -390,8 +390,10 @@ class Trainer:
             kept = tuple(f.to(self.accelerator.device, kind) for f in features) or None
             with self.accelerator.autocast():
                 model(L.to(self.accelerator.device, memory_format=torch.channels_last), kept)
-        for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, (momentum, buffers) in zip(norms, before, strict=True):
             norm.momentum = momentum
+            if not norm.num_batches_tracked:  # of another role, which does not colour
+                norm.load_state_dict(buffers, strict=False)
 
     def save(self) -> None:
         """Write the checkpoint; the old one stays whole until the new one is."""

@@ -9,6 +9,8 @@ import torch
 from PIL import Image, ImageFilter
 from torch import Tensor
 
+VERSION = 2  # to be raised when the same dice would give another picture
+
 _Values = npt.NDArray[np.floating[Any]]  # (H, W), 0 is black and 1 white
 
 

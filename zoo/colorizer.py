@@ -423,6 +423,8 @@ def _mean_of_views(predict: pipeline.Predict, L: Tensor, views: int, multiple_of
     if views == 2:
         return (predict(L) + predict(L.flip(3)).flip(3)) / 2
     size = [max(1, round(0.75 * side / multiple_of)) * multiple_of for side in L.shape[2:]]
+    if size == list(L.shape[2:]):  # too small a picture to have a second size
+        return _mean_of_views(predict, L, 2, multiple_of)
     small = F.interpolate(L, size, mode="bilinear", antialias=True)
     own, other = (_mean_of_views(predict, view, 2, multiple_of) for view in (L, small))
     return (own + upsampling.bilinear_upsample(other, (own.shape[2], own.shape[3]))) / 2

@@ -117,7 +117,8 @@ def _protocol(benchmark: str, preset: "Preset | None", size: int) -> "Protocol":
     if preset is None:
         return protocol
     asked = PRESETS[preset.value]
-    return replace(protocol, ageing=asked.ageing) if preset is Preset.AGED else replace(protocol, crop=asked.crop)
+    crop = protocol.crop if preset is Preset.AGED else asked.crop
+    return replace(protocol, crop=crop, ageing=asked.ageing)
 
 
 def _tell(evaluation: "Evaluation") -> None:

@@ -188,7 +188,7 @@ def render(
 def preparation(result: Result) -> str:
     """In words, what the photos of a result were made to: which part of them, how large, whether aged."""
     crop, size, ageing = result.protocol["crop"], result.protocol["size"], result.protocol.get("ageing", "none")
-    return f"{CROPS.get(crop, crop)} of each at {size} × {size} pixels{AGEINGS[ageing]}"
+    return f"{CROPS.get(crop, crop)} of each at {size} × {size} pixels{AGEINGS.get(ageing, ageing)}"
 
 
 def stripped(text: str) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo import color
+from zoo.errors import ConfigError
 from zoo.models._backbones import keep_depthwise_in_float32
 from zoo.pretrained import pretrained_state
 
@@ -57,11 +58,14 @@ def perceptual_losses(L: Tensor, ab: Tensor, true_ab: Tensor, name: str) -> tupl
         Both terms, scalars of order one.
 
     Raises:
+        ConfigError: One picture alone, or a classifier without maps at strides 8 and 16.
         WeightsError: The classifier's weights are not to be had.
 
     Sources: Johnson et al., "Perceptual Losses", ECCV 2016; Li et al., "Generative Moment Matching Networks", ICML
     2015; the kernel is that of Binkowski et al., "Demystifying MMD GANs", ICLR 2018.
     """
+    if len(L) < 2:
+        raise ConfigError("one picture is no set", expected="2 or more in a batch", remedy="raise train.batch_size")
     net = _classifier(name, L.device)
     with torch.no_grad():
         true_maps, true_pooled = _features(net, _render(L, true_ab))
@@ -98,11 +102,22 @@ def _features(net: Any, rgb: Tensor) -> tuple[list[Tensor], Tensor]:
 @lru_cache(maxsize=2)
 def _classifier(name: str, device: torch.device) -> Any:
     """The network, kept outside of any model: it is neither trained nor saved."""
+    if not timm.is_model(name):
+        raise ConfigError(
+            f"unknown perceptual network {name!r}", expected="a timm model", remedy="see timm.list_models()"
+        )
+    with torch.inference_mode(False):
+        return _make_classifier(name, device)
+
+
+def _make_classifier(name: str, device: torch.device) -> Any:
     net: Any = timm.create_model(name, pretrained=False)
     net.load_state_dict(pretrained_state(name, remedy="pip install 'colorzoo[train]'"))
     net.requires_grad_(False).eval().to(device, memory_format=torch.channels_last)
     net.mean, net.std = (torch.tensor(net.pretrained_cfg[k], device=device).view(1, 3, 1, 1) for k in ("mean", "std"))
     net.depths = [i for i, f in enumerate(net.feature_info) if f["reduction"] in (8, 16)]
+    if len(net.depths) != 2:
+        raise ConfigError(f"perceptual network {name!r} does not fit", expected="maps at strides 8 and 16")
     if device.type == "cpu":
         keep_depthwise_in_float32(net)
     return net

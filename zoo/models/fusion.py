@@ -84,7 +84,7 @@ class FusionConfig:
     )
 )
 class Fusion(HasEncoder[FusionConfig]):
-    """Answers with the average colour (``faithful``) or with one of the likely ones (``vivid``)."""
+    """Answers with the average colour (``faithful``), or leans to one of the likely ones (``vivid``)."""
 
     encoder: TimmEncoder
     class_weights: Tensor
@@ -107,7 +107,7 @@ class Fusion(HasEncoder[FusionConfig]):
         return out[:, :2].float() * AB_SCALE, out[:, 2:]
 
     def loss(self, batch: Batch, role: str = "colorizer") -> Loss:
-        """Rebalanced cross-entropy of the bins, smooth-L1 and PSNR of the faithful colours."""
+        """Of the bins, of the faithful colours, and of how unlike to photos the vivid ones are."""
         ab, logits = self(batch.L, batch.features)
         classes = bins.rebalanced_cross_entropy(logits, batch.ab, self.class_weights)
         colors = F.smooth_l1_loss(ab, batch.ab, beta=self.config.beta)
