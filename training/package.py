@@ -96,11 +96,13 @@ def package(
             "training_data": list(training_data) or config["data"]["provenance"],
             "photos": record["photos"]["train"],
             "steps": config["train"]["steps"],
-            "training_config": record["config_file"] + (f", mean with {mean_with.name}" if mean_with else ""),
+            "training_config": record["config_file"],
             "init": init and f"{_name_of(init['from'])} (sha256 {init['sha256'] or 'not known'})",
             "commit": record["commit"],
             "config": {k: v for k, v in record["network"].items() if v is not None},
         }
+        if mean_with:
+            entry["init"] = ", ".join(filter(None, [entry["init"], f"then the mean of both with run {mean_with.name}"]))
         model = config["model"]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(f"{run}: run.json or valid.jsonl is damaged", found=repr(error)) from error
