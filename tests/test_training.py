@@ -448,7 +448,7 @@ def test_package_takes_the_mean_of_two_runs_and_later_settings(photos: Path, tmp
     for key, value in packed.items():
         torch.testing.assert_close(value.float(), (states[0][key] + states[1][key]).float() / 2, atol=1e-3, rtol=1e-3)
     entry = tomllib.loads(manifest.read_text())["regression"]["one"]
-    assert entry["training_config"] == "c.toml, mean with second"
+    assert entry["init"] == "then the mean of both with run second"
     assert entry["config"]["beta"] == 3
     for change in ("beta", "nonsense=1", "beta=-1"):
         with pytest.raises(ConfigError):
