@@ -106,7 +106,7 @@ def test_views_are_averaged(
         ("grayscale", (32, 32), 32, [(32, 32), (24, 24)]),
         ("grayscale", (1, 300), 32, [(1, 256), (1, 192)]),
         ("fusion", (64, 64), 256, [(256, 256), (192, 192)]),
-        ("fusion", (64, 64), 32, [(32, 32), (32, 32)]),
+        ("fusion", (64, 64), 32, [(32, 32)]),
         ("fusion", (90, 150), 100, [(96, 160), (64, 128)]),
     ],
 )
@@ -128,7 +128,7 @@ def test_views_are_seen_at_two_sizes(
     monkeypatch.setattr(model, "predict_ab", predict_ab)
     lab = model.predict_lab(np.full(size, 0.5), working_size=working_size, views=4)
     assert shapes == [view for view in seen for _ in range(2)]
-    torch.testing.assert_close(lab[1:], torch.full((2, *size), 25.0))
+    torch.testing.assert_close(lab[1:], torch.full((2, *size), 25.0 if len(seen) == 2 else 15.0))
 
 
 def test_a_symmetric_picture_has_symmetric_colors_with_its_mirror_image(fusion: Colorizer[Any]) -> None:
