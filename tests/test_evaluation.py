@@ -769,7 +769,7 @@ def test_command_writes_results_and_says_what_it_did(
 def test_command_names_benchmarks_of_aged_photos(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = ["evaluate", "--models", "grayscale", "--data", str(photos), "--size", "64", "--limit", "2"]
-    for more, name, ageing, crop in (
+    for more, name, aged, crop in (
         (["--protocol", "aged"], "photos_aged", "seeded", "center"),
         (["--benchmark", "mine_aged"], "mine_aged", "seeded", "center"),
         (["--benchmark", "not_aged", "--protocol", "squash"], "not_aged", "none", "none"),
@@ -777,7 +777,7 @@ def test_command_names_benchmarks_of_aged_photos(photos: Path, tmp_path: Path, m
         done = CliRunner().invoke(app, arguments + more)
         assert done.exit_code == 0, done.output
         result = results.read(tmp_path / "model_cards" / "results" / name / "grayscale.json")
-        assert (result.benchmark, result.protocol["ageing"], result.protocol["crop"]) == (name, ageing, crop)
+        assert (result.benchmark, result.protocol["ageing"], result.protocol["crop"]) == (name, aged, crop)
 
 
 def test_command_refuses_in_words(photos: Path, tmp_path: Path) -> None:
