@@ -289,10 +289,8 @@ class Trainer:
         return total, parts
 
     def _batches(self) -> Iterator[Batch]:
-        config, device = self.config, self.accelerator.device
-        start, share = self.step, config.train.batch_size // self.accelerator.num_processes
-        weights = data.photo_weights(self.photos.train, config.data)
-        steps = data.steps_of(self.crops, config.train.batch_size, config.seed, weights, start)
+        config, start, steps = self.config, self.step, self._steps()
+        share = config.train.batch_size // self.accelerator.num_processes
         mine = slice(self.accelerator.process_index * share, (self.accelerator.process_index + 1) * share)
         fresh = self.crops.packed is None
         loader = DataLoader(
@@ -308,12 +306,20 @@ class Trainer:
             if config.data.jitter and not features:
                 seed = (config.seed, step, self.accelerator.process_index)
                 L = data.jitter(L, torch.Generator().manual_seed(hash(seed) & 0x7FFFFFFF))
-            kind = torch.bfloat16 if self.bf16 else torch.float32
-            yield Batch(
-                L.to(device, memory_format=torch.channels_last),
-                ab.to(device),
-                tuple(f.to(device, kind) for f in features) or None,
-            )
+            yield self._batch(L, ab, features)
+
+    def _steps(self) -> Iterator[list[tuple[int, int]]]:
+        weights = data.photo_weights(self.photos.train, self.config.data)
+        return data.steps_of(self.crops, self.config.train.batch_size, self.config.seed, weights, self.step)
+
+    def _batch(self, L: Tensor, ab: Tensor, features: tuple[Tensor, ...]) -> Batch:
+        """What `data.Crops` gave, on the device."""
+        device, kind = self.accelerator.device, torch.bfloat16 if self.bf16 else torch.float32
+        return Batch(
+            L.to(device, memory_format=torch.channels_last),
+            ab.to(device),
+            tuple(f.to(device, kind) for f in features) or None,
+        )
 
     def _training_mode(self) -> None:
         self.turn.train()
@@ -382,14 +388,10 @@ class Trainer:
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # the mean of all batches
-        weights = data.photo_weights(self.photos.train, self.config.data)
-        steps = data.steps_of(self.crops, self.config.train.batch_size, self.config.seed, weights, self.step)
-        kind = torch.bfloat16 if self.bf16 else torch.float32
-        for rows in islice(steps, _STATISTICS_BATCHES):
-            L, _, features = self.crops.__getitems__(rows)
-            kept = tuple(f.to(self.accelerator.device, kind) for f in features) or None
+        for rows in islice(self._steps(), _STATISTICS_BATCHES):
+            batch = self._batch(*self.crops.__getitems__(rows))
             with self.accelerator.autocast():
-                model(L.to(self.accelerator.device, memory_format=torch.channels_last), kept)
+                model(batch.L, batch.features)
         for norm, (momentum, buffers) in zip(norms, before, strict=True):
             norm.momentum = momentum
             if not norm.num_batches_tracked:  # of another role, which does not colour

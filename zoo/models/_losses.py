@@ -70,7 +70,7 @@ def perceptual_losses(L: Tensor, ab: Tensor, true_ab: Tensor, name: str) -> tupl
     with torch.no_grad():
         true_maps, true_pooled = _features(net, _render(L, true_ab))
     maps, pooled = _features(net, _render(L, ab))
-    pairs = [(x, y) for x, y in zip((*maps, pooled), (*true_maps, true_pooled), strict=True)]
+    pairs = zip((*maps, pooled), (*true_maps, true_pooled), strict=True)
     paired = torch.stack([F.mse_loss(x, y) / y.var() for x, y in pairs]).mean()
     return paired, _discrepancy(pooled, true_pooled)
 
@@ -100,17 +100,13 @@ def _features(net: Any, rgb: Tensor) -> tuple[list[Tensor], Tensor]:
 
 
 @lru_cache(maxsize=2)
+@torch.inference_mode(False)  # else a first call under it would leave weights that no gradient passes
 def _classifier(name: str, device: torch.device) -> Any:
     """The network, kept outside of any model: it is neither trained nor saved."""
     if not timm.is_model(name):
         raise ConfigError(
             f"unknown perceptual network {name!r}", expected="a timm model", remedy="see timm.list_models()"
         )
-    with torch.inference_mode(False):
-        return _make_classifier(name, device)
-
-
-def _make_classifier(name: str, device: torch.device) -> Any:
     net: Any = timm.create_model(name, pretrained=False)
     net.load_state_dict(pretrained_state(name, remedy="pip install 'colorzoo[train]'"))
     net.requires_grad_(False).eval().to(device, memory_format=torch.channels_last)
