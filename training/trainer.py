@@ -17,10 +17,8 @@ from threading import Event
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from accelerate import Accelerator
-from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -29,17 +27,14 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from training import data
+from training import data, validation
 from training.config import RunConfig
-from zoo import color, grid
 from zoo.colorizer import Batch, Colorizer, has_fast_bf16
 from zoo.errors import ConfigError, ZooError
-from zoo.evaluation.metrics import colorfulness_abs, psnr
 from zoo.models._backbones import keep_depthwise_in_float32
 
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.safetensors"
-_GRID_PHOTOS = 12
 _STATISTICS_BATCHES = 32
 
 
@@ -332,70 +327,23 @@ class Trainer:
                 if train.freeze_backbone or isinstance(module, _BatchNorm):
                     module.eval()
 
-    @torch.inference_mode()
     def _evaluate(self, writer: SummaryWriter | None) -> dict[str, float]:
-        """Held-out photos through the averaged weights: dB gained over grey and colorfulness, for every style."""
+        """The held-out photos through the averaged weights, which are written before."""
         model = cast(Colorizer[Any], self.ema.module)
-        self._renew_statistics(model)
+        model.train()
+        self._freeze_backbone_norms(model)
+        read = (self._batch(*self.crops.__getitems__(rows)) for rows in islice(self._steps(), _STATISTICS_BATCHES))
+        validation.renew_statistics(model, read, self.accelerator.autocast)
         model.eval()
         save_file(_state(model), self.run / f"{WEIGHTS}.part")
         (self.run / f"{WEIGHTS}.part").replace(self.run / WEIGHTS)
-        styles: tuple[str | None, ...] = model.spec.styles or (None,)
-        gains: dict[str, list[float]] = {}
-        fulness: dict[str, list[float]] = {}
-        rows: list[list[Image.Image | None]] = []
-        for lab in self.valid:
-            L, truth = lab[:1], lab[1:]
-            true_rgb, grey = _rgb(L, truth), _rgb(L, torch.zeros_like(truth))
-            fulness.setdefault("truth", []).append(colorfulness_abs(true_rgb))
-            pictures = [grey]
-            for style in styles:
-                options = {} if style is None else {"style": style}
-                with self.accelerator.autocast():
-                    ab = model.predict_ab(L[None].to(self.accelerator.device), **options).float().cpu()
-                ab = nn.functional.interpolate(ab, lab.shape[-2:], mode="bilinear", align_corners=False)[0]
-                rgb = _rgb(L, ab)
-                gains.setdefault(style or "", []).append(psnr(rgb, true_rgb) - psnr(grey, true_rgb))
-                fulness.setdefault(style or "", []).append(colorfulness_abs(rgb))
-                pictures.append(rgb)
-            if len(rows) < _GRID_PHOTOS:
-                rows.append([Image.fromarray(p) for p in (*pictures, true_rgb)])
-        truth_fulness = float(np.mean(fulness.pop("truth")))
-        figures: dict[str, float] = {}
-        for style_name, values in gains.items():
-            prefix = f"{style_name} " if style_name else ""
-            figures[f"{prefix}gain"] = float(np.mean(values))
-            figures[f"{prefix}colorfulness"] = float(np.mean(fulness[style_name])) / truth_fulness
-        picture = grid.grid(rows, ["grey", *(s or self.config.model for s in styles), "truth"], cell=192)
+        figures, picture = validation.evaluate(model, self.valid, self.accelerator.device, self.accelerator.autocast)
         (self.run / "grids").mkdir(exist_ok=True)
         picture.save(self.run / "grids" / f"{self.step:06d}.png")
         if writer is not None:
             self._log("valid.jsonl", {"step": self.step, **figures}, writer, "valid")
             writer.add_image("valid/grid", np.asarray(picture.convert("RGB")), self.step, dataformats="HWC")
         return figures
-
-    def _renew_statistics(self, model: Colorizer[Any]) -> None:
-        """Give the averaged weights batch-norm statistics of their own: those of the moving ones do not fit them.
-
-        Source: Izmailov et al., "Averaging Weights Leads to Wider Optima", UAI 2018, section 3.2.
-        """
-        model.train()
-        self._freeze_backbone_norms(model)
-        norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training]
-        if not norms:
-            return
-        before = [(norm.momentum, {k: v.clone() for k, v in norm.named_buffers()}) for norm in norms]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # the mean of all batches
-        for rows in islice(self._steps(), _STATISTICS_BATCHES):
-            batch = self._batch(*self.crops.__getitems__(rows))
-            with self.accelerator.autocast():
-                model(batch.L, batch.features)
-        for norm, (momentum, buffers) in zip(norms, before, strict=True):
-            norm.momentum = momentum
-            if not norm.num_batches_tracked:  # of another role, which does not colour
-                norm.load_state_dict(buffers, strict=False)
 
     def save(self) -> None:
         """Write the checkpoint; the old one stays whole until the new one is."""
@@ -500,9 +448,3 @@ def _spread(photos: list[data.Photo], count: int) -> list[data.Photo]:
 
 def _state(model: nn.Module) -> dict[str, Tensor]:
     return {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-
-
-def _rgb(L: Tensor, ab: Tensor) -> npt.NDArray[np.uint8]:
-    rgb = color.lab_to_rgb(torch.cat([L, color.map_to_gamut(L, ab)])).clamp(0, 1)
-    picture: npt.NDArray[np.uint8] = (rgb * 255).round().byte().permute(1, 2, 0).numpy()
-    return picture
