@@ -436,25 +436,28 @@ def test_package_enters_the_manifest(photos: Path, tmp_path: Path, monkeypatch: 
         package.package(tmp_path, "regression", "one", default=False, **kwargs)  # type: ignore[arg-type]
 
 
-def test_package_takes_the_mean_of_two_runs_and_later_settings(photos: Path, tmp_path: Path) -> None:
+def test_package_takes_the_mean_of_runs_and_later_settings(photos: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / "c.toml", steps=2)
     runs = [tmp_path / "first", tmp_path / "second"]
     for seed, run in enumerate(runs):
         assert main([str(config), "--data", str(photos), "--out", str(run), "--set", f"seed={seed}"]) == 0
     manifest = tmp_path / "MANIFEST.toml"
     kwargs: dict[str, Any] = {"license": "MIT", "commercial_use": False, "default": False, "manifest": manifest}
-    target = package.package(runs[0], "regression", "one", mean_with=runs[1], changes=["beta=3"], **kwargs)
+    target = package.package(runs[0], "regression", "one", mean_with=[f"{runs[1]}:3"], changes=["beta=3"], **kwargs)
     packed, *states = (load_file(f) for f in (target, *(run / "weights.safetensors" for run in runs)))
     for key, value in packed.items():
-        torch.testing.assert_close(value.float(), (states[0][key] + states[1][key]).float() / 2, atol=1e-3, rtol=1e-3)
+        mean = states[0][key].float() / 4 + states[1][key].float() * 3 / 4
+        torch.testing.assert_close(value.float(), mean, atol=1e-3, rtol=1e-3)
     entry = tomllib.loads(manifest.read_text())["regression"]["one"]
-    assert entry["init"] == "then the mean of both with run second"
+    assert entry["init"] == "then the mean of this run (1) and second (3)"
     assert entry["config"]["beta"] == 3
     for change in ("beta", "nonsense=1", "beta=-1"):
         with pytest.raises(ConfigError):
             package.package(runs[0], "regression", "one", changes=[change], **kwargs)
     with pytest.raises(ConfigError, match="not a run"):
-        package.package(runs[0], "regression", "one", mean_with=tmp_path, **kwargs)
+        package.package(runs[0], "regression", "one", mean_with=[str(tmp_path)], **kwargs)
+    with pytest.raises(ConfigError, match="weight"):
+        package.package(runs[0], "regression", "one", mean_with=[f"{runs[1]}:-1"], **kwargs)
 
 
 def test_averaged_weights_get_statistics_of_their_own(photos: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import math
 import re
 import sys
 import tomllib
@@ -31,7 +32,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("run", type=Path, help="the run's folder")
     p.add_argument("--name", required=True, help="model of the zoo")
     p.add_argument("--tag", required=True, help="name of these weights, e.g. base")
-    p.add_argument("--mean-with", type=Path, metavar="RUN", help="a run before or after it: the mean of both weights")
+    p.add_argument(
+        "--mean-with",
+        action="append",
+        default=[],
+        metavar="RUN[:WEIGHT]",
+        help="a run of the same chain: the mean of all weights, RUN's own counting 1; may be repeated",
+    )
     p.add_argument(
         "--set",
         action="append",
@@ -58,7 +65,7 @@ def package(
     commercial_use: bool,
     default: bool,
     training_data: Sequence[str] = (),
-    mean_with: Path | None = None,
+    mean_with: Sequence[str] = (),
     changes: Sequence[str] = (),
     manifest: Path = MANIFEST,
 ) -> Path:
@@ -72,7 +79,8 @@ def package(
         commercial_use: Whether their training photos allow it.
         default: Whether they become the model's default.
         training_data: What they were trained on, where the run's config does not say it rightly.
-        mean_with: Another run of the chain; the mean of both weights is packaged.
+        mean_with: Other runs of the chain, with ``:`` and a weight other than 1 where wanted; the mean of all
+            weights is packaged.
         changes: ``key=value`` in TOML, settings of the network that were chosen after training.
         manifest: The manifest to enter them in.
 
@@ -101,8 +109,10 @@ def package(
             "commit": record["commit"],
             "config": {k: v for k, v in record["network"].items() if v is not None},
         }
-        if mean_with:
-            entry["init"] = ", ".join(filter(None, [entry["init"], f"then the mean of both with run {mean_with.name}"]))
+        others = [_weighted(text) for text in mean_with]
+        if others:
+            named = ", ".join(f"{other.name} ({weight:g})" for other, weight in others)
+            entry["init"] = ", ".join(filter(None, [entry["init"], f"then the mean of this run (1) and {named}"]))
         model = config["model"]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(f"{run}: run.json or valid.jsonl is damaged", found=repr(error)) from error
@@ -119,8 +129,8 @@ def package(
         raise ConfigError(
             f"{run}: what the weights were trained on is not stated", remedy="say it with --training-data"
         )
-    if mean_with:
-        state = _mean(state, mean_with)
+    if others:
+        state = _mean(state, others)
     content = save({key: _half(key, value) for key, value in state.items()})
     if len(content) > MAX_BYTES:
         raise ConfigError("weights too large to package", found=f"{len(content)} bytes", expected=f"<= {MAX_BYTES}")
@@ -134,9 +144,9 @@ def package(
         **entry,
     }
     table = tomllib.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else {}
-    others = {t: e for t, e in table.get(name, {}).items() if t != tag}
+    kept = {t: e for t, e in table.get(name, {}).items() if t != tag}
     first = default or tag == next(iter(table.get(name, {tag: None})))
-    table[name] = {tag: entry} | others if first else others | {tag: entry}
+    table[name] = {tag: entry} | kept if first else kept | {tag: entry}
     text = _manifest_text(table, name, tag, spec, network)
     _replace(target, content)
     _replace(manifest, text)
@@ -150,14 +160,32 @@ def _changed(changes: Sequence[str]) -> dict[str, Any]:
         raise ConfigError("--set: not key=value in TOML", found=list(changes)) from error
 
 
-def _mean(state: dict[str, Tensor], run: Path) -> dict[str, Tensor]:
+def _weighted(text: str) -> tuple[Path, float]:
+    """The run and the weight of ``RUN[:WEIGHT]``."""
+    run, colon, number = text.rpartition(":")
     try:
-        other = load_file(run / "weights.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(f"{run} is not a run with weights", found=error) from error
-    if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in other.items()}:
-        raise ConfigError(f"{run} holds the weights of another network")
-    return {k: (v + other[k]) / 2 if v.is_floating_point() else v for k, v in state.items()}
+        weight = float(number) if colon else 1.0
+    except ValueError:  # a colon of the path's own
+        run, colon, weight = text, "", 1.0
+    if not 0 < weight < math.inf:
+        raise ConfigError(f"--mean-with {text}: bad weight", found=number, expected="above 0")
+    return Path(run if colon else text), weight
+
+
+def _mean(state: dict[str, Tensor], others: Sequence[tuple[Path, float]]) -> dict[str, Tensor]:
+    total, mean = 1.0, {k: v.clone() for k, v in state.items()}
+    for run, weight in others:
+        try:
+            other = load_file(run / "weights.safetensors")
+        except (OSError, SafetensorError) as error:
+            raise ConfigError(f"{run} is not a run with weights", found=error) from error
+        if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in other.items()}:
+            raise ConfigError(f"{run} holds the weights of another network")
+        total += weight
+        for key, value in mean.items():
+            if value.is_floating_point():
+                value.lerp_(other[key].to(value.dtype), weight / total)
+    return mean
 
 
 def _name_of(init: str) -> str:
