@@ -36,6 +36,7 @@ class DataConfig:
         flip: Mirror half of the crops.
         age: Share of the crops whose lightness is aged (contrast, gamma, blur, grain, JPEG).
         jitter: Vary contrast, brightness and grain of L at every step (not with cached features).
+        cut_mix: Share of the crops that get a rectangle of another one pasted in (not with cached features).
         workers: Processes that prepare crops.
     """
 
@@ -57,6 +58,7 @@ class DataConfig:
     flip: bool = True
     age: float = 0.0
     jitter: bool = False
+    cut_mix: float = 0.0
     workers: int = 2
 
     def __post_init__(self) -> None:
@@ -77,6 +79,7 @@ class DataConfig:
             rotation=(0 <= self.rotation <= 45, "0 to 45 degrees"),
             shear=(0 <= self.shear <= 45, "0 to 45 degrees"),
             age=(0 <= self.age <= 1, "0 to 1"),
+            cut_mix=(0 <= self.cut_mix <= 1, "0 to 1"),
             workers=(self.workers >= 0, "0 or more"),
         )
 
@@ -99,6 +102,7 @@ class TrainConfig:
         backbone_lr_factor: Learning rate of the backbone relative to ``lr``.
         freeze_backbone_norm: Leave the backbone's batch-norm statistics as they are.
         cache_features: Run a frozen backbone once over all kept crops and train on what it gave.
+        teachers: For styles of the model, the runs' folders or zoo models whose mean answer it learns.
         precision: ``auto`` (bf16 where the hardware has it), ``bf16`` or ``fp32``.
     """
 
@@ -115,6 +119,7 @@ class TrainConfig:
     backbone_lr_factor: float = 1.0
     freeze_backbone_norm: bool = True
     cache_features: bool = False
+    teachers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     precision: str = "auto"
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from training import augment
 from training.config import DataConfig
 from zoo import ageing, color
 from zoo.errors import ConfigError
@@ -196,14 +197,6 @@ def _warp(image: Image.Image, rng: np.random.Generator, config: DataConfig) -> I
     return warped.reduce(2)
 
 
-def jitter(L: Tensor, generator: torch.Generator) -> Tensor:
-    """Contrast, brightness and grain of L varied per crop, (N, 1, H, W) in [0, 100]."""
-    n = len(L)
-    gain, shift, grain = (torch.rand(3, n, 1, 1, 1, generator=generator)).unbind(0)
-    noise = torch.randn(L.shape, generator=generator) * (grain * 4 - 2).clamp(min=0)
-    return ((L - 50) * (0.7 + 0.45 * gain) + 50 + (shift - 0.5) * 12 + noise).clamp(0, 100)
-
-
 class Crops(Dataset[Any]):
     """The crops of a run. Kept ones lie in memory-mapped files; fresh ones are made when asked for.
 
@@ -225,20 +218,24 @@ class Crops(Dataset[Any]):
         return len(self.photos) * max(self.config.crops_per_photo, 1)
 
     def __getitems__(self, indices: list[tuple[int, int]]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        """L (N, 1, H, W) in [0, 100], ab (N, 2, h, w) in Lab units, and the kept features of these crops."""
+        """L (N, 1, H, W) in 255ths of 100, ab (N, 2, h, w) in Lab units, and the kept features of these crops.
+
+        Both in bytes: the device makes numbers of them (`augment.lightness`) faster than they travel there.
+        """
         if self.packed is None:
             made = [self._make(photo, variant) for photo, variant in indices]
             L, ab = np.stack([m[0] for m in made]), np.stack([m[1] for m in made])
-            return _tensors(L, ab, [])
+            return torch.from_numpy(L)[:, None], torch.from_numpy(ab), ()
         rows = [photo * self.config.crops_per_photo + variant for photo, variant in indices]
-        return _tensors(self.packed[0][rows], self.packed[1][rows], [f[rows] for f in self.features])
+        lightness, colors, *features = (torch.from_numpy(a[rows]) for a in (*self.packed, *self.features))
+        return lightness[:, None], colors, tuple(f.permute(0, 3, 1, 2) for f in features)
 
     def sample_colors(self, count: int, seed: int) -> Tensor:
         """Colours of ``count`` random crops, at most 200,000 of them, (M, 2) in Lab units."""
         rng = np.random.default_rng(seed)
         variants = max(self.config.crops_per_photo, 1)
         picks = [(int(rng.integers(len(self.photos))), int(rng.integers(variants))) for _ in range(count)]
-        colors = self.__getitems__(picks)[1].permute(0, 2, 3, 1).reshape(-1, 2)
+        colors = self.__getitems__(picks)[1].float().permute(0, 2, 3, 1).reshape(-1, 2)
         return colors[torch.randperm(len(colors), generator=torch.Generator().manual_seed(seed))[:200_000]]
 
     def _make(self, photo: int, variant: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int8]]:
@@ -266,13 +263,6 @@ class Crops(Dataset[Any]):
     def _variants(self, photo: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int8]]:
         made = [self._make(photo, variant) for variant in range(self.config.crops_per_photo)]
         return np.stack([m[0] for m in made]), np.stack([m[1] for m in made])
-
-
-def _tensors(
-    L: npt.NDArray[np.uint8], ab: npt.NDArray[np.int8], features: list[npt.NDArray[Any]]
-) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-    lightness = torch.from_numpy(L)[:, None].float() / 2.55
-    return lightness, torch.from_numpy(ab).float(), tuple(torch.from_numpy(f).permute(0, 3, 1, 2) for f in features)
 
 
 def steps_of(crops: Crops, batch_size: int, seed: int, weights: Tensor, start: int) -> Iterator[list[tuple[int, int]]]:
@@ -341,16 +331,16 @@ def keep_features(crops: Crops, encode: Any, key: str, cache: Path, dtype: Any, 
     """
     if crops.packed is None:
         raise ConfigError("train.cache_features needs kept crops", expected="data.crops_per_photo above 0")
-    lightness = crops.packed[0]
+    packed = crops.packed[0]
 
     def make(target: Path) -> None:
         arrays: list[Any] = []
-        for start in tqdm(range(0, len(lightness), 32), desc="caching features", disable=not progress):
-            rows = np.array(lightness[start : start + 32])  # a copy: torch wants it writable
-            maps = encode(torch.from_numpy(rows)[:, None].float() / 2.55)
+        for start in tqdm(range(0, len(packed), 32), desc="caching features", disable=not progress):
+            rows = np.array(packed[start : start + 32])  # a copy: torch wants it writable
+            maps = encode(augment.lightness(torch.from_numpy(rows)[:, None]))
             for i, m in enumerate(maps):
                 if start == 0:
-                    shape = (len(lightness), m.shape[2], m.shape[3], m.shape[1])
+                    shape = (len(packed), m.shape[2], m.shape[3], m.shape[1])
                     arrays.append(_new_array(target / f"{i}.npy", np.float16, shape))
                 arrays[i][start : start + 32] = m.permute(0, 2, 3, 1).half().cpu().numpy()
         for array in arrays:

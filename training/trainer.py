@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -27,8 +27,9 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from training import data, validation
+from training import augment, data, validation
 from training.config import RunConfig
+from training.teachers import Teachers
 from zoo.colorizer import Batch, Colorizer, has_fast_bf16
 from zoo.errors import ConfigError, ZooError
 from zoo.models._backbones import keep_depthwise_in_float32
@@ -81,6 +82,7 @@ class Trainer:
                 f"{run} holds {'a' if has_run else 'no'} run",
                 remedy="add --resume to continue it, or choose another --out" if has_run else "leave --resume away",
             )
+        torch.backends.cudnn.benchmark = True  # every batch has the same shape
         bf16 = config.train.precision == "bf16" or (
             config.train.precision == "auto"
             and (torch.cuda.is_bf16_supported(False) if torch.cuda.is_available() else has_fast_bf16())
@@ -144,6 +146,7 @@ class Trainer:
                     betas=train.betas,
                 )
             )
+        self.teachers = Teachers(train.teachers, model, self.accelerator.device)
         self.ema = AveragedModel(model, multi_avg_fn=self._average)
         if self.bf16 and self.accelerator.device.type == "cpu":
             keep_depthwise_in_float32(model)  # after the copy above, which is to keep its own forward
@@ -268,9 +271,10 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * factor
             loss, named = self.turn(batch, role)
-            if not torch.isfinite(loss):
+            value = loss.item()
+            if not math.isfinite(value):
                 raise ZooError(
-                    f"loss of {role!r} at step {self.step} is {loss.item()}",
+                    f"loss of {role!r} at step {self.step} is {value}",
                     expected="a finite number",
                     remedy="start a new run with a lower train.lr",
                 )
@@ -279,7 +283,7 @@ class Trainer:
             optimizer.step()
             optimizer.zero_grad()
             parts.update({k: v.detach() for k, v in named.items()})
-            total += loss.item()
+            total += value
         self.ema.update_parameters(self.model)
         return total, parts
 
@@ -297,11 +301,19 @@ class Trainer:
             prefetch_factor=4 if fresh and config.data.workers else None,
             worker_init_fn=_ignore_interrupt,
         )
-        for step, (L, ab, features) in enumerate(loader, start):
-            if config.data.jitter and not features:
-                seed = (config.seed, step, self.accelerator.process_index)
-                L = data.jitter(L, torch.Generator().manual_seed(hash(seed) & 0x7FFFFFFF))
-            yield self._batch(L, ab, features)
+        for step, read in enumerate(loader, start):
+            batch = self._batch(*read)
+            if not batch.features:
+                seed = hash((config.seed, step, self.accelerator.process_index)) & 0x7FFFFFFF
+                if config.data.jitter:
+                    batch = replace(batch, L=augment.jitter(batch.L, seed))
+                if config.data.cut_mix:
+                    L, ab = augment.cut_mix(batch.L, batch.ab, config.data.cut_mix, seed)
+                    batch = replace(batch, L=L, ab=ab)
+            if self.teachers.models:
+                with self.accelerator.autocast():
+                    batch = replace(batch, taught=self.teachers.answers(batch.L, batch.ab.shape[-2:]))
+            yield batch
 
     def _steps(self) -> Iterator[list[tuple[int, int]]]:
         weights = data.photo_weights(self.photos.train, self.config.data)
@@ -311,8 +323,8 @@ class Trainer:
         """What `data.Crops` gave, on the device."""
         device, kind = self.accelerator.device, torch.bfloat16 if self.bf16 else torch.float32
         return Batch(
-            L.to(device, memory_format=torch.channels_last),
-            ab.to(device),
+            augment.lightness(L.to(device)).contiguous(memory_format=torch.channels_last),
+            ab.to(device).float(),
             tuple(f.to(device, kind) for f in features) or None,
         )
 

@@ -37,11 +37,13 @@ class Batch:
         L: Lightness, (N, 1, H, W) in [0, 100].
         ab: The true colours, (N, 2, h, w) in Lab units; h, w are H/4, W/4 from this project's trainer.
         features: What `Colorizer.encode` gave for these L, when the trainer keeps it for a frozen backbone.
+        taught: What the run's teachers answer in each style, like ``ab``; empty without teachers.
     """
 
     L: Tensor
     ab: Tensor
     features: tuple[Tensor, ...] | None = None
+    taught: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

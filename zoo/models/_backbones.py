@@ -51,17 +51,19 @@ class TimmEncoder(nn.Module):
 
     Args:
         name: Any timm model with features at these strides.
+        drop_path: Chance that training skips a residual block, rising to this at the deepest.
 
     Raises:
         ConfigError: timm has no such model, or it lacks these strides.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, drop_path: float = 0.0) -> None:
         super().__init__()
         if not timm.is_model(name):
             raise ConfigError(f"unknown encoder {name!r}", expected="a timm model", remedy="see timm.list_models()")
         self.name = name
-        net: Any = timm.create_model(name, features_only=True, pretrained=False, in_chans=1)
+        options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}  # not every network knows it
+        net: Any = timm.create_model(name, features_only=True, pretrained=False, in_chans=1, **options)
         strides = net.feature_info.reduction()
         if not set(STRIDES) <= set(strides):
             raise ConfigError(f"encoder {name!r} does not fit", found=f"strides {strides}", expected=f"{STRIDES}")

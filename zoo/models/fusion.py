@@ -28,10 +28,12 @@ class FusionConfig:
     Attributes:
         encoder: The name of a timm model.
         decoder_widths: At strides 16, 8, 4.
+        drop_path: Chance that training skips a residual block of the backbone, rising to this at the deepest.
         rebalancing: lambda of the class rebalancing; 1 weighs all bins alike.
         regression_weight: Of the smooth-L1 term beside the cross-entropy.
         beta: Where smooth-L1 turns from quadratic to linear, in ab units.
         psnr_weight: Of the faithful answer's negative PSNR in dB.
+        taught_weight: Of how far either answer is from the teachers', where a run has teachers.
         perceptual_weight: Of how unlike the vivid answer is to the photo for a pretrained classifier.
         moments_weight: Of how unlike the vivid answers of a batch are to its photos, as a set.
         perceptual_network: That classifier, a timm model.
@@ -42,10 +44,12 @@ class FusionConfig:
 
     encoder: str = "tf_efficientnet_lite0"
     decoder_widths: tuple[int, ...] = (160, 128, 64)
+    drop_path: float = 0.0
     rebalancing: float = 0.5
     regression_weight: float = 0.5
     beta: float = 10.0
     psnr_weight: float = 0.0
+    taught_weight: float = 0.0
     perceptual_weight: float = 0.0
     moments_weight: float = 0.0
     perceptual_network: str = "tf_efficientnet_lite0"
@@ -55,10 +59,11 @@ class FusionConfig:
 
     def __post_init__(self) -> None:
         check_widths("decoder_widths", self.decoder_widths, 3)
+        check_range("drop_path", self.drop_path, 0, 0.9)
         check_range("rebalancing", self.rebalancing, 0.01, 1)
         check_range("regression_weight", self.regression_weight, 0, 1e6)
         check_range("beta", self.beta, 0, 1e6)
-        for key in ("psnr_weight", "perceptual_weight", "moments_weight"):
+        for key in ("psnr_weight", "taught_weight", "perceptual_weight", "moments_weight"):
             check_range(key, getattr(self, key), 0, 1e6)
         check_range("vivid_temperature", self.vivid_temperature, 0.001, 10)
         check_range("vivid_mix", self.vivid_mix, 0, 1)
@@ -91,7 +96,7 @@ class Fusion(HasEncoder[FusionConfig]):
 
     def __init__(self, config: FusionConfig) -> None:
         super().__init__(config)
-        self.encoder = TimmEncoder(config.encoder)
+        self.encoder = TimmEncoder(config.encoder, config.drop_path)
         channels = self.encoder.channels
         self.join = nn.Linear(channels[-1], channels[-1])
         self.decoder = Decoder(channels, config.decoder_widths)
@@ -115,8 +120,13 @@ class Fusion(HasEncoder[FusionConfig]):
         if self.config.psnr_weight:
             parts["psnr"] = psnr_loss(batch.L, ab, batch.ab)
             total = total + self.config.psnr_weight * parts["psnr"]
-        if self.config.perceptual_weight or self.config.moments_weight:
+        if batch.taught or self.config.perceptual_weight or self.config.moments_weight:
             vivid = self._vivid(ab.detach(), logits, self.config.vivid_temperature)
+        for style, answer in batch.taught.items():
+            mine = ab if style == "faithful" else vivid
+            parts[f"taught {style}"] = F.smooth_l1_loss(mine, answer, beta=self.config.beta)
+            total = total + self.config.taught_weight * parts[f"taught {style}"]
+        if self.config.perceptual_weight or self.config.moments_weight:
             parts["perceptual"], parts["moments"] = perceptual_losses(
                 batch.L, vivid, batch.ab, self.config.perceptual_network
             )
