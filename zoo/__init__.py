@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zoo.loading import describe, load
     from zoo.registry import list_models, register
     from zoo.spec import ModelSpec, WeightsSpec
+    from zoo.video.transcode import colorize_video
 
 __version__ = "0.1.0"
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "ModelSpec",
     "WeightsSpec",
     "ZooError",
+    "colorize_video",
     "describe",
     "evaluate",
     "list_models",
@@ -39,6 +41,7 @@ _HOME = {
     "ModelSpec": "spec",
     "WeightsSpec": "spec",
     "ZooError": "errors",
+    "colorize_video": "video",
     "describe": "loading",
     "evaluate": "evaluation.evaluate",
     "list_models": "registry",

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from zoo import images, pipeline, upsampling
 from zoo.errors import ImageError, OptionError
-from zoo.spec import ModelSpec, WeightsSpec
+from zoo.spec import OPTIONS, ModelSpec, WeightsSpec
 
 ConfigT = TypeVar("ConfigT")
 ImageLike = Image.Image | npt.NDArray[Any] | str | os.PathLike[str]
@@ -190,8 +190,15 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             ImageError: An array of another shape, dtype or range.
             OptionError: An option that this model does not support, or a value out of range.
         """
-        predict = self._predictor(style, saturation, working_size, temperature, seed, views)
-        with self._inference():
+        predict = self.predictor(
+            style=style,
+            saturation=saturation,
+            working_size=working_size,
+            temperature=temperature,
+            seed=seed,
+            views=views,
+        )
+        with self.inference():
             return pipeline.colorize_array(
                 array,
                 predict,
@@ -211,23 +218,14 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             ImageError: An array of another shape, dtype or range.
             OptionError: An option that this model does not support, or a value out of range.
         """
-        self.check_options(**options)
-        size, saturation = options.pop("working_size", None), options.pop("saturation", 1.0)
-        predict = self._predictor(
-            options.get("style"),
-            saturation,
-            size,
-            options.get("temperature"),
-            options.get("seed"),
-            options.get("views", 1),
-        )
-        with self._inference():
+        predict = self.predictor(**options)
+        with self.inference():
             return pipeline.predict_lab(
                 array,
                 predict,
-                working_size=size or self.spec.working_size,
+                working_size=options.get("working_size") or self.spec.working_size,
                 multiple_of=self.spec.multiple_of,
-                saturation=saturation,
+                saturation=options.get("saturation", 1.0),
             ).clone()
 
     def colorize_batch(
@@ -249,8 +247,15 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         """
         if not isinstance(rgb, Tensor):
             raise ImageError("not a batch of pictures", found=type(rgb).__name__, expected="a tensor (N, 1 | 3, H, W)")
-        predict = self._predictor(style, saturation, working_size, temperature, seed, views)
-        with self._inference():
+        predict = self.predictor(
+            style=style,
+            saturation=saturation,
+            working_size=working_size,
+            temperature=temperature,
+            seed=seed,
+            views=views,
+        )
+        with self.inference():
             colored = pipeline.colorize_batch(
                 rgb,
                 predict,
@@ -356,28 +361,21 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         """Where the parameters lie."""
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
-    def _predictor(
-        self,
-        style: str | None,
-        saturation: float,
-        working_size: int | None,
-        temperature: float | None,
-        seed: int | None,
-        views: int,
-    ) -> pipeline.Predict:
-        self.check_options(
-            style=style,
-            saturation=saturation,
-            working_size=working_size,
-            temperature=temperature,
-            seed=seed,
-            views=views,
-        )
-        given = {"style": style, "temperature": temperature, "seed": seed}
-        options = {name: value for name, value in given.items() if value is not None}
+    def predictor(self, **options: Any) -> pipeline.Predict:
+        """The network as `zoo.pipeline` calls it; to be run inside `inference`.
+
+        Args:
+            options: As in `colorize`; those that are the pipeline's own are checked, and left to it.
+
+        Raises:
+            OptionError: An option that this model does not support, or a value out of range.
+        """
+        self.check_options(**options)
+        views = options.get("views", 1)
+        own = {name: options[name] for name in OPTIONS if options.get(name) is not None}
 
         def answer(L: Tensor) -> Tensor:
-            return self.predict_ab(L, **options).float()
+            return self.predict_ab(L, **own).float()
 
         def predict(L: Tensor) -> Tensor:
             x = L.to(self.device, torch.float32, memory_format=torch.channels_last)
@@ -387,7 +385,8 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         return predict
 
     @contextmanager
-    def _inference(self) -> Iterator[None]:
+    def inference(self) -> Iterator[None]:
+        """Evaluation mode without gradients, and a plain word when memory runs out; the mode before comes back."""
         training = [m for m in self.modules() if m.training]
         self.eval()
         try:

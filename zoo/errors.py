@@ -39,6 +39,10 @@ class ImageError(ZooError):
     """A picture that cannot be read, is not one, is too large, or cannot be written."""
 
 
+class VideoError(ZooError):
+    """A film that cannot be read, is not one, or cannot be written."""
+
+
 class WeightsError(ZooError):
     """Weights that are missing, damaged or do not fit the network."""
 

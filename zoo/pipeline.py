@@ -41,7 +41,7 @@ def fit(L: Tensor, working_size: int, multiple_of: int) -> tuple[Tensor, Geometr
     and bottom, to multiples of ``multiple_of``, mirrors the picture, or repeats its edge where it is too small.
     Any linear function of L may be given in its place.
     """
-    geometry = _geometry(L.shape[2], L.shape[3], working_size, multiple_of)
+    geometry = fitted(L.shape[2], L.shape[3], working_size, multiple_of)
     block = _block((L.shape[2], L.shape[3]), geometry)
     return _fit_cells(_average(L, block), (L.shape[2] / block[0], L.shape[3] / block[1]), geometry), geometry
 
@@ -78,7 +78,7 @@ def colorize_array(
     _check_picture(array)
     _check_options(working_size, multiple_of, saturation)
     height, width = array.shape[:2]
-    geometry = _geometry(height, width, working_size, multiple_of)
+    geometry = fitted(height, width, working_size, multiple_of)
     block = _block((height, width), geometry)
     strips = _strips(height, width, block[0])
     result = np.empty((height, width, 4 if array.shape[2:] == (4,) else 3), array.dtype)
@@ -149,7 +149,7 @@ def colorize_batch(
     return result.clamp_(0, 1).to(rgb.dtype)
 
 
-def _geometry(height: int, width: int, working_size: int, multiple_of: int) -> Geometry:
+def fitted(height: int, width: int, working_size: int, multiple_of: int) -> Geometry:
     """The size and the padded size at which a picture of ``height`` x ``width`` meets the network."""
     scale = min(working_size / math.sqrt(height * width), _LONG_SIDE * working_size / max(height, width))
     size = (max(1, round(height * scale)), max(1, round(width * scale)))

@@ -1,0 +1,94 @@
+"""Chroma planes beside a luma plane that is not touched: ab become Cb and Cr, in the film's own matrix and range."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoo import color, upsampling
+
+# Weights of red and blue in luma. Source: ITU-T H.273, table 4 (matrix coefficients), by its numbers.
+_WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087)}
+_WEIGHTS |= {9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}
+_HIGH_DEFINITION = 720  # rows from which on players take an unnamed matrix for BT.709, below it for BT.601
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How a film's luma and chroma are coded.
+
+    Attributes:
+        red: Weight of red in luma.
+        blue: Weight of blue.
+        full: Whether the codes use the whole range (JPEG) or leave room at both ends (MPEG).
+        bits: Of a code, 8 to 16.
+    """
+
+    red: float
+    blue: float
+    full: bool
+    bits: int
+
+    @classmethod
+    def of(cls, matrix: int, full: bool, bits: int, height: int) -> "Coding":
+        """That of a film with this matrix number of H.273; an unknown one is guessed from the height, as players do."""
+        guess = 1 if height >= _HIGH_DEFINITION else 6
+        return cls(*_WEIGHTS.get(matrix, _WEIGHTS[guess]), full, bits)
+
+    def luma(self, codes: Tensor) -> Tensor:
+        """Luma in [0, 1] of its codes, any shape; float32."""
+        low, span = (0.0, self._steps()) if self.full else (16 * self._unit(), 219 * self._unit())
+        return ((codes.float() - low) / span).clamp_(0, 1)
+
+    def chroma_codes(self, chroma: Tensor) -> Tensor:
+        """The codes of chroma in [-0.5, 0.5], any shape; still float32, not rounded."""
+        span = self._steps() if self.full else 224 * self._unit()
+        return chroma * span + 128 * self._unit()
+
+    def _unit(self) -> float:
+        return float(1 << (self.bits - 8))
+
+    def _steps(self) -> float:
+        return float((1 << self.bits) - 1)
+
+
+def lightness(luma: Tensor) -> Tensor:
+    """L in [0, 100] of grey with ``luma`` in [0, 1], any shape."""
+    return color.lightness_from_f(color.compress(color.srgb_to_linear(luma)))
+
+
+def from_ab(luma: Tensor, ab: Tensor, coding: Coding) -> Tensor:
+    """Cb and Cr in [-0.5, 0.5], (N, 2, h, w), of colours of ``luma`` (N, 1, h, w) in [0, 1] and ``ab`` (N, 2, h, w).
+
+    The colours are mapped to the gamut of sRGB at fixed L and hue first.
+    """
+    L = lightness(luma)
+    red, green, blue = color.lab_to_rgb(torch.cat([L, color.map_to_gamut(L, ab)], 1)).clamp_(0, 1).unbind(1)
+    own = coding.red * red + (1 - coding.red - coding.blue) * green + coding.blue * blue
+    return torch.stack([(blue - own) / (2 * (1 - coding.blue)), (red - own) / (2 * (1 - coding.red))], 1)
+
+
+def upsample(chroma: Tensor, small_luma: Tensor, luma: Tensor, coding: Coding) -> Tensor:
+    """``chroma`` (1, 2, h, w) at the size of ``luma`` (1, 1, H, W), edges following luma, no colour outside RGB.
+
+    Args:
+        chroma: Cb and Cr in [-0.5, 0.5].
+        small_luma: The film's luma in [0, 1] at the size of ``chroma``, (1, 1, h, w).
+        luma: The same at the size of the chroma planes.
+        coding: The film's.
+    """
+    coefficients = upsampling.guided_coefficients(chroma, small_luma * 100)
+    maps = upsampling.bilinear_upsample(coefficients, (luma.shape[2], luma.shape[3]))
+    wide = torch.addcmul(maps[:, 2:], maps[:, :2], luma * 100)
+    return limit(wide, luma, coding)
+
+
+def limit(chroma: Tensor, luma: Tensor, coding: Coding) -> Tensor:
+    """``chroma`` (N, 2, H, W) reduced, at fixed hue, to what R, G and B in [0, 1] can show beside ``luma``."""
+    cb, cr = chroma[:, :1], chroma[:, 1:]
+    red, blue = 2 * (1 - coding.red) * cr, 2 * (1 - coding.blue) * cb
+    green = -(coding.red * red + coding.blue * blue) / (1 - coding.red - coding.blue)
+    up = torch.maximum(torch.maximum(red, green), blue)
+    down = torch.minimum(torch.minimum(red, green), blue).neg_()
+    scale = torch.minimum((1 - luma) / up.clamp_(min=1e-6), luma / down.clamp_(min=1e-6)).clamp_(max=1)
+    return chroma * scale

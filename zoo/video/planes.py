@@ -1,0 +1,74 @@
+"""Frames as planes: the luma as it was decoded, and new frames around it."""
+
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from av.video.frame import VideoFrame
+
+from zoo.video import chroma
+from zoo.video.chroma import Coding
+from zoo.video.coloring import Colored
+
+Plane = npt.NDArray[np.uint8 | np.uint16]
+
+_FULL = 2  # AVCOL_RANGE_JPEG
+_LUMA_FIRST = ("yuv", "gray", "nv1", "nv2")  # formats whose first plane is luma, a whole code for each pixel
+_RGB_MATRIX = 0
+
+
+def luma_format(name: str) -> str:
+    """The pixel format, itself or one near it, from which the luma plane can be taken."""
+    kind = av.VideoFormat(name, 16, 16)
+    bits = kind.components[0].bits
+    if name.startswith(_LUMA_FIRST) and bits <= 10 and not name.endswith("be"):
+        return name
+    return "yuv444p" if bits <= 8 else "yuv444p10le"
+
+
+def coding(frame: VideoFrame) -> Coding:
+    """How the luma of ``frame``, one of `luma_format`, is coded."""
+    name, kind = frame.format.name, frame.format
+    full = name.startswith(("yuvj", "gray")) if frame.color_range == 0 else frame.color_range == _FULL
+    matrix = 2 if frame.colorspace == _RGB_MATRIX else int(frame.colorspace)
+    return Coding.of(matrix, full, kind.components[0].bits, frame.height)
+
+
+def luma(frame: VideoFrame) -> Plane:
+    """The luma plane, (H, W) codes, turned upright; a copy."""
+    rows = _view(frame, 0)
+    quarter = frame.rotation // 90 % 4  # counter-clockwise, as numpy turns
+    return np.ascontiguousarray(np.rot90(rows, quarter))
+
+
+def output_format(height: int, width: int, bits: int) -> str:
+    """The pixel format that is written: 4:2:0, which every player knows, where the sides allow it."""
+    sampling = "420" if height % 2 == 0 and width % 2 == 0 else "444"
+    return f"yuv{sampling}p" if bits == 8 else f"yuv{sampling}p10le"
+
+
+def paint(plane: Plane, colored: Colored, coding: Coding) -> VideoFrame:
+    """A frame with this very luma plane, (H, W) codes, and the chroma that ``colored`` has small."""
+    height, width = plane.shape
+    name = output_format(height, width, coding.bits)
+    frame = VideoFrame(width, height, name)
+    _view(frame, 0)[:] = plane
+    small = plane if "444" in name else cv2.resize(plane, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    with torch.inference_mode():
+        Y = coding.luma(torch.from_numpy(np.asarray(small)))[None, None]
+        wide = chroma.upsample(colored.chroma, colored.luma, Y, coding)
+        codes = coding.chroma_codes(wide)[0].round_().clamp_(0, (1 << coding.bits) - 1)
+    for index, values in enumerate(codes, 1):
+        _view(frame, index)[:] = values.numpy().astype(plane.dtype)
+    return frame
+
+
+def _view(frame: VideoFrame, index: int) -> Plane:
+    """A plane's memory as an array, (h, w), without the padding of its rows."""
+    plane: Any = frame.planes[index]
+    dtype: Any = np.uint8 if frame.format.components[0].bits == 8 else np.uint16
+    rows: Plane = np.frombuffer(plane, dtype).reshape(plane.height, plane.line_size // np.dtype(dtype).itemsize)
+    return rows[:, : plane.width]
