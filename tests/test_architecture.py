@@ -60,7 +60,7 @@ print("after --help:", *sorted({"torch", "timm", "huggingface_hub"} & set(sys.mo
 def test_importing_has_no_side_effects() -> None:
     code = f"""
 import importlib, logging, os, random, sys, warnings
-import huggingface_hub, imagecodecs, numpy, PIL.Image, skimage, tifffile, timm, torch, tqdm, typer
+import av, cv2, huggingface_hub, imagecodecs, numpy, PIL.Image, skimage, tifffile, timm, torch, tqdm, typer
 from skimage.metrics import peak_signal_noise_ratio  # what libraries do to warnings is theirs
 PIL.Image.init()
 def state():

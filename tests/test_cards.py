@@ -17,6 +17,7 @@ import yaml
 from huggingface_hub import ModelCard, constants
 from huggingface_hub.utils import close_session
 
+import zoo
 from zoo import registry
 from zoo.errors import ZooError
 from zoo.evaluation import cards, tables
@@ -361,7 +362,8 @@ class TestReadme:
         )
         rows = "\n".join(table[2:])
         assert "[`fusion:faithful`](model_cards/fusion.base.md) | Pretrained backbone" in rows
-        assert "| the same, style `vivid` | −0.04 | 50 | 42 | 8.3 | Apache-2.0 (no) |" in rows
+        size = f"{(zoo.describe('fusion').weights[0].size_bytes or 0) / 1e6:.1f}"
+        assert f"| the same, style `vivid` | −0.04 | 50 | 42 | {size} | Apache-2.0 (no) |" in rows
         assert "| `grayscale` | baseline: no colour | 0.00 | 50 |" in rows
         assert "truth`" not in rows
         assert "6 photos" in text
