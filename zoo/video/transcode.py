@@ -5,6 +5,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -25,7 +26,8 @@ StrPath = str | os.PathLike[str]
 
 _CODECS = {".mp4": "libx264", ".m4v": "libx264", ".mov": "libx264", ".mkv": "libx264", ".webm": "libvpx-vp9"}
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
-_UNSPECIFIED, _MPEG, _JPEG = 2, 1, 2
+_MPEG, _JPEG = 1, 2
+_JOBS = 8  # frames and packets that wait to be written
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 
 
@@ -173,6 +175,29 @@ class _Waiting:
     pts: int | None
 
 
+class _Background:
+    """One thread that does jobs in their order while others are prepared; what one raises, a later call raises."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._jobs: deque[Future[None]] = deque()
+
+    def do(self, job: Callable[..., None], *arguments: Any) -> None:
+        """Put a job behind the others; waits where many are before it, so that frames do not pile up."""
+        while len(self._jobs) >= _JOBS:
+            self._jobs.popleft().result()
+        self._jobs.append(self._pool.submit(job, *arguments))
+
+    def finish(self) -> None:
+        """Wait until all are done."""
+        while self._jobs:
+            self._jobs.popleft().result()
+
+    def close(self) -> None:
+        """End after the job under way."""
+        self._pool.shutdown(cancel_futures=True)
+
+
 class _Run:
     """One pass over a film: packets in, packets out."""
 
@@ -196,6 +221,7 @@ class _Run:
         self.video.thread_type = "AUTO"
         self.report = Report()
         self.waiting: deque[_Waiting] = deque()
+        self.writing = _Background()
         self.held: list[av.Packet[Any]] = []
         self.encoder: Any = None
         self.copies: dict[int, Any] = {}
@@ -209,6 +235,12 @@ class _Run:
 
     def all(self) -> Report:
         """Everything; returns what was done."""
+        try:
+            return self._all()
+        finally:
+            self.writing.close()
+
+    def _all(self) -> Report:
         if self.start:
             self.source.seek(int(self.start * av.time_base), backward=True)
         with self.film.model.inference():
@@ -218,9 +250,10 @@ class _Run:
                         break
                     self._decode(packet)
                 elif packet.dts is not None and self._inside(packet.pts, packet.time_base):
-                    self._copy(packet)
+                    self.writing.do(self._copy, packet)
             for colored in self.film.flush():
                 self._write(colored)
+        self.writing.finish()
         if self.encoder is None:
             raise VideoError(f"{self.source.name}: not one frame in it", expected="at least one between start and end")
         self.out.mux(self.encoder.encode(None))
@@ -255,23 +288,25 @@ class _Run:
         shown = self.waiting.popleft()
         assert self.film.coding is not None
         frame = planes.paint(shown.plane, colored, self.film.coding)
-        if self.encoder is None:
-            self._open_encoder(shown.plane)
         frame.time_base = self.video.time_base
         frame.pts = None if shown.pts is None else shown.pts - self._offset(self.video.time_base)
-        self.out.mux(self.encoder.encode(frame))
-        for packet in self.held:
-            self._mux(packet)
-        self.held.clear()
+        self.writing.do(self._encode, frame)
         self.report.frames += 1
         self.film.done += 1
         if self.progress is not None:
             rate = self.report.frames / max(time.perf_counter() - self.began, 1e-6)
             self.progress(Progress(self.report.frames, self.total, rate))
 
-    def _open_encoder(self, plane: planes.Plane) -> None:
+    def _encode(self, frame: VideoFrame) -> None:
+        if self.encoder is None:
+            self._open_encoder(frame.height, frame.width)
+        self.out.mux(self.encoder.encode(frame))
+        for packet in self.held:
+            self._mux(packet)
+        self.held.clear()
+
+    def _open_encoder(self, height: int, width: int) -> None:
         assert self.film.coding is not None
-        height, width = plane.shape
         if self.codec == "libx264":  # whose crf 0 is lossless in 8 bits only
             options = {"preset": self.preset} | ({"crf": str(self.crf)} if self.crf else {"qp": "0"})
         else:
@@ -289,7 +324,7 @@ class _Run:
                 setattr(context, name, value)
         ratio = self.video.sample_aspect_ratio
         if ratio:
-            sideways = plane.shape != (given.height, given.width)
+            sideways = (height, width) != (given.height, given.width)
             context.sample_aspect_ratio = 1 / ratio if sideways else ratio
         self.encoder.metadata.update({k: v for k, v in self.video.metadata.items() if k != "rotate"})
 
