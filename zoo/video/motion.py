@@ -9,8 +9,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from zoo import upsampling
-
 Plane = npt.NDArray[np.uint8]  # (H, W), the luma of a frame made small
 Flow = npt.NDArray[np.float32]  # (H, W, 2), x and y in pixels
 
@@ -80,9 +78,7 @@ def warp(maps: Tensor, flow: Tensor) -> Tensor:
         flow: (N, 2, h, w), x and y in pixels of ``maps``.
     """
     height, width = maps.shape[2:]
-    y, x = torch.meshgrid(
-        torch.arange(height, device=maps.device), torch.arange(width, device=maps.device), indexing="ij"
-    )
+    y, x = _coordinates(maps)
     to = torch.stack([(x + flow[:, 0] + 0.5) * 2 / width - 1, (y + flow[:, 1] + 0.5) * 2 / height - 1], -1)
     return torch.nn.functional.grid_sample(maps, to.to(maps), padding_mode="border", align_corners=False)
 
@@ -102,17 +98,15 @@ def consistency(forward: Tensor, backward: Tensor) -> Tensor:
     share, least = _INCONSISTENCY
     allowed = share * (forward.square().sum(1, keepdim=True) + back.square().sum(1, keepdim=True)) + least
     height, width = forward.shape[2:]
-    y, x = torch.meshgrid(
-        torch.arange(height, device=forward.device), torch.arange(width, device=forward.device), indexing="ij"
-    )
+    y, x = _coordinates(forward)
     inside = ((x + forward[:, 0]).sub(width / 2).abs() <= width / 2) & (
         (y + forward[:, 1]).sub(height / 2).abs() <= height / 2
     )
     return torch.exp(-error / allowed) * inside[:, None]
 
 
-def resized(flow: Flow, size: tuple[int, int]) -> Tensor:
-    """A flow (H, W, 2) as (1, 2, *size), its lengths in the new pixels."""
-    wide = upsampling.bilinear_upsample(torch.from_numpy(flow).permute(2, 0, 1)[None], size)
-    scale = torch.tensor([size[1] / flow.shape[1], size[0] / flow.shape[0]])
-    return wide * scale[None, :, None, None]
+def _coordinates(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """y and x of every pixel of ``maps`` (N, C, h, w), each (h, w)."""
+    rows, columns = (torch.arange(side, device=maps.device) for side in maps.shape[2:])
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    return y, x
