@@ -46,6 +46,14 @@ def fit(L: Tensor, working_size: int, multiple_of: int) -> tuple[Tensor, Geometr
     return _fit_cells(_average(L, block), (L.shape[2] / block[0], L.shape[3] / block[1]), geometry), geometry
 
 
+def pad(small: Tensor, geometry: Geometry) -> Tensor:
+    """``small`` (N, C, *geometry.size) padded at the right and bottom as `fit` does."""
+    for dim, (side, padded) in enumerate(zip(geometry.size, geometry.padded, strict=True)):
+        sides = [0, 0, 0, padded - side] if dim == 0 else [0, padded - side, 0, 0]
+        small = F.pad(small, sides, mode="reflect" if padded - side < side else "replicate")
+    return small
+
+
 def unfit(maps: Tensor, geometry: Geometry) -> Tensor:
     """``maps`` (N, C, h, w) of a padded picture, at any stride, as (N, C, *size) without the padding."""
     height, width = geometry.size
@@ -180,10 +188,7 @@ def _fit_cells(cells: Tensor, extent: tuple[float, float], geometry: Geometry) -
     small = F.interpolate(cells, scale_factor=scale, mode="bilinear", antialias=True, recompute_scale_factor=False)[
         :, :, : geometry.size[0], : geometry.size[1]
     ]
-    for dim, (side, padded) in enumerate(zip(geometry.size, geometry.padded, strict=True)):
-        pad = [0, 0, 0, padded - side] if dim == 0 else [0, padded - side, 0, 0]
-        small = F.pad(small, pad, mode="reflect" if padded - side < side else "replicate")
-    return small
+    return pad(small, geometry)
 
 
 def _color_maps(small: Tensor, geometry: Geometry, predict: Predict, saturation: float) -> Tensor:

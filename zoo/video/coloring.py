@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from zoo import pipeline, upsampling
@@ -78,7 +77,7 @@ class FilmColorizer:
         steadiness: float = _STEADINESS,
     ) -> None:
         self._predict, self._coding, self._saturation = predict, coding, saturation
-        self._multiple_of, self._steadiness = multiple_of, steadiness
+        self._steadiness = steadiness
         self._geometry = pipeline.fitted(*size, working_size, multiple_of)
         self._interval, self._adaptive = interval or LONGEST_INTERVAL, interval is None
         self._cuts, self._flow = motion.CutDetector(), motion.FlowEstimator()
@@ -146,13 +145,9 @@ class FilmColorizer:
     def _answer(self, frame: _Frame) -> Tensor:
         """The network's ab (1, 2, h, w) for a frame."""
         self.runs += 1
-        L = chroma.lightness(frame.luma)
-        bottom, right = (p - s for p, s in zip(self._geometry.padded, self._geometry.size, strict=True))
-        mode = "reflect" if bottom < L.shape[2] and right < L.shape[3] else "replicate"
-        padded = F.pad(L, (0, right, 0, bottom), mode=mode)
-        ab = self._predict(padded).float() * self._saturation
-        wide = upsampling.guided_upsample(ab, padded)
-        return wide[:, :, : L.shape[2], : L.shape[3]]
+        L = pipeline.pad(chroma.lightness(frame.luma), self._geometry)
+        ab = self._predict(L).float() * self._saturation
+        return pipeline.unfit(upsampling.guided_upsample(ab, L), self._geometry)
 
     def _colored(self, frame: _Frame, ab: Tensor, key: bool) -> Colored:
         return Colored(frame.luma, chroma.from_ab(frame.luma, ab, self._coding), ab, frame.first, key)

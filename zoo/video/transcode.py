@@ -110,7 +110,7 @@ def colorize_video(
     _check(source, target, keyframe_interval, crf, preset, (start, end), force)
     colorizer = loading.load(model) if isinstance(model, str) else model
     options = {"style": style, "saturation": saturation, "temperature": temperature, "working_size": working_size}
-    film = _Film(colorizer, options, keyframe_interval)
+    film, report = _Film(colorizer, options, keyframe_interval), Report()
     part = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
     try:
         with ExitStack() as stack:
@@ -118,10 +118,10 @@ def colorize_video(
             kind = _FORMATS[suffix]
             muxer = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
             out = stack.enter_context(av.open(str(part), "w", format=kind, options=muxer))
-            report = _Run(container, out, film, _CODECS[suffix], (crf, preset), (start, end), progress).all()
+            _Run(container, out, film, _CODECS[suffix], (crf, preset), (start, end), report, progress).all()
         part.replace(target)
     except av.FFmpegError as error:
-        raise VideoError(f"{source}: stopped after {film.done} frames", found=error) from error
+        raise VideoError(f"{source}: stopped after {report.frames} frames", found=error) from error
     except OSError as error:
         raise VideoError(f"{target} cannot be written", found=error.strerror or error) from error
     finally:
@@ -139,7 +139,6 @@ class _Film:
         self._saturation, self._interval = options["saturation"], keyframe_interval
         self.coding: Coding | None = None
         self._colorizer: FilmColorizer | None = None
-        self.done = 0
 
     def feed(self, plane: planes.Plane, frame: VideoFrame) -> Iterator[Colored]:
         """Colours that are known once the next luma plane is."""
@@ -209,6 +208,7 @@ class _Run:
         codec: str,
         quality: tuple[int, str],
         span: tuple[float, float | None],
+        report: Report,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         self.source, self.out, self.film, self.codec, self.progress = source, out, film, codec, progress
@@ -219,7 +219,7 @@ class _Run:
             raise VideoError(f"{source.name}: no moving pictures in it", remedy="give a film; photos go to colorize")
         self.video = pictures[0]
         self.video.thread_type = "AUTO"
-        self.report = Report()
+        self.report = report
         self.waiting: deque[_Waiting] = deque()
         self.writing = _Background()
         self.held: list[av.Packet[Any]] = []
@@ -233,14 +233,14 @@ class _Run:
             if stream is not self.video:
                 self._copy_stream(stream)
 
-    def all(self) -> Report:
-        """Everything; returns what was done."""
+    def all(self) -> None:
+        """Everything; what was done stands in the report."""
         try:
-            return self._all()
+            self._all()
         finally:
             self.writing.close()
 
-    def _all(self) -> Report:
+    def _all(self) -> None:
         if self.start:
             self.source.seek(int(self.start * av.time_base), backward=True)
         with self.film.model.inference():
@@ -258,7 +258,6 @@ class _Run:
             raise VideoError(f"{self.source.name}: not one frame in it", expected="at least one between start and end")
         self.out.mux(self.encoder.encode(None))
         self.report.runs, self.report.seconds = self.film.runs, time.perf_counter() - self.began
-        return self.report
 
     def _decode(self, packet: "av.Packet[Any]") -> None:
         try:
@@ -292,7 +291,6 @@ class _Run:
         frame.pts = None if shown.pts is None else shown.pts - self._offset(self.video.time_base)
         self.writing.do(self._encode, frame)
         self.report.frames += 1
-        self.film.done += 1
         if self.progress is not None:
             rate = self.report.frames / max(time.perf_counter() - self.began, 1e-6)
             self.progress(Progress(self.report.frames, self.total, rate))
