@@ -50,16 +50,24 @@ def test_light_and_grain_are_no_cuts() -> None:
 def test_flow_finds_a_shift_and_warp_follows_it() -> None:
     picture = (255 * texture(4, 200)).astype(np.uint8)
     target, source = picture[20:148, 20:148].copy(), picture[23:151, 15:143].copy()  # source is moved by (-5, 3)
-    flow = torch.from_numpy(motion.FlowEstimator()(target, source)).permute(2, 0, 1)[None]
-    inner = flow[0, :, 16:-16, 16:-16]
-    torch.testing.assert_close(inner.mean((1, 2)), torch.tensor([5.0, -3.0]), atol=0.3, rtol=0)
-    moved = motion.warp(torch.from_numpy(source).float()[None, None], flow)[0, 0, 16:-16, 16:-16]
-    assert (moved - torch.from_numpy(target).float()[16:-16, 16:-16]).abs().mean() < 2
+    flow = motion.FlowEstimator()(target, source)
+    np.testing.assert_allclose(flow[16:-16, 16:-16].mean((0, 1)), (5, -3), atol=0.3)
+    moved = motion.warp(source.astype(np.float32)[..., None], flow)[16:-16, 16:-16, 0]
+    assert np.abs(moved - target[16:-16, 16:-16]).mean() < 2
+
+
+def test_warp_samples_at_x_plus_flow() -> None:
+    maps = np.random.default_rng(0).random((6, 7, 2), dtype=np.float32)
+    flow = np.zeros((6, 7, 2), np.float32)
+    np.testing.assert_array_equal(motion.warp(maps, flow), maps)
+    flow[..., 0], flow[..., 1] = 2, -1
+    np.testing.assert_allclose(motion.warp(maps, flow)[1:, :5], maps[:-1, 2:])
+    np.testing.assert_allclose(motion.warp(maps, flow)[0, 6], maps[0, 6])  # the border goes on beyond it
 
 
 def test_what_is_hidden_is_not_consistent() -> None:
-    forward = torch.zeros(1, 2, 20, 30)
-    forward[:, 0] = 5  # everything lies 5 to the right; the last 5 columns have left the picture
+    forward = np.zeros((20, 30, 2), np.float32)
+    forward[..., 0] = 5  # everything lies 5 to the right; the last 5 columns have left the picture
     seen = motion.consistency(forward, -forward)
     assert (seen[..., :25] > 0.99).all()
     assert (seen[..., 26:] == 0).all()
@@ -99,6 +107,19 @@ def test_chroma_shows_the_hue_that_was_asked_for() -> None:
     torch.testing.assert_close(grey, torch.zeros_like(grey), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("matrix", [1, 6, 9])
+def test_the_table_gives_what_the_formula_gives(matrix: int) -> None:
+    coding = Coding.of(matrix, False, 8, 720)
+    generator = torch.Generator().manual_seed(0)
+    luma = torch.rand(1, 1, 40, 40, generator=generator)
+    ab = 15 * torch.randn(1, 2, 40, 40, generator=generator)
+    error = 224 * (chroma.ChromaTable(coding)(luma, ab) - chroma.from_ab(luma, ab, coding)).abs()
+    assert error.mean() < 0.15
+    assert error.quantile(0.99) < 2
+    grey = chroma.ChromaTable(coding)(luma, torch.zeros_like(ab))
+    assert (224 * grey.abs()).max() < 0.01
+
+
 def test_no_color_leaves_rgb() -> None:
     generator = torch.Generator().manual_seed(0)
     luma, wanted = torch.rand(1, 1, 40, 40, generator=generator), torch.rand(1, 2, 40, 40, generator=generator) - 0.5
@@ -124,7 +145,7 @@ def test_a_constant_chroma_stays_it_when_enlarged() -> None:
 def colorize(
     film: list[Luma], predict: Callable[[Tensor], Tensor], **options: Any
 ) -> tuple[list[Colored], FilmColorizer]:
-    colorizer = FilmColorizer(predict, film[0].shape[:2], working_size=64, multiple_of=32, coding=BT709, **options)
+    colorizer = FilmColorizer(predict, film[0].shape[:2], working_size=128, multiple_of=32, coding=BT709, **options)
     return [c for luma in film for c in colorizer.feed(luma)] + list(colorizer.flush()), colorizer
 
 

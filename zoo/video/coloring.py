@@ -42,11 +42,16 @@ class Colored:
 
 
 class _Frame:
-    """A frame on its way: small luma, and how it lies towards the last key frame."""
+    """A frame on its way: its luma at the network's size and at half of it, and how it lies towards the last key frame.
 
-    def __init__(self, codes: npt.NDArray[np.uint8], luma: Tensor, first: bool) -> None:
-        self.codes, self.luma, self.first = codes, luma, first
-        self.ab = self.flow = self.seen = torch.empty(0)  # ab of key frames; towards the last one, and how surely
+    ``ab`` is that of a key frame, (h, w, 2); ``flow`` leads to the last key frame, ``seen`` says how surely.
+    """
+
+    def __init__(self, codes: npt.NDArray[Any], half: npt.NDArray[Any], coding: Coding, first: bool) -> None:
+        self.codes, self.first = codes, first
+        self.plane: motion.Plane = half if half.dtype == np.uint8 else (half >> (coding.bits - 8)).astype(np.uint8)
+        self.luma = coding.luma(torch.from_numpy(half))[None, None]
+        self.ab = self.flow = self.seen = np.empty(0, np.float32)
 
 
 class FilmColorizer:
@@ -78,8 +83,12 @@ class FilmColorizer:
     ) -> None:
         self._predict, self._coding, self._saturation = predict, coding, saturation
         self._steadiness = steadiness
-        self._geometry = pipeline.fitted(*size, working_size, multiple_of)
+        # Colours are carried at half the network's size: finer than the network answers, and a quarter of the work.
+        half = pipeline.fitted(*size, max(working_size // 2, 1), max(multiple_of // 2, 1))
+        self._half = half.size
+        self._geometry = pipeline.Geometry(*((2 * height, 2 * width) for height, width in half))
         self._interval, self._adaptive = interval or LONGEST_INTERVAL, interval is None
+        self._chroma = chroma.ChromaTable(coding)
         self._cuts, self._flow = motion.CutDetector(), motion.FlowEstimator()
         self._key: _Frame | None = None
         self._between: list[_Frame] = []
@@ -87,10 +96,10 @@ class FilmColorizer:
 
     def feed(self, luma: npt.NDArray[np.uint8 | np.uint16]) -> Iterator[Colored]:
         """The colours that are known once the next luma plane, (H, W) codes, is."""
-        height, width = self._geometry.size
-        small: npt.NDArray[Any] = np.asarray(cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA))
-        codes = (small >> (self._coding.bits - 8)).astype(np.uint8)
-        frame = _Frame(codes, self._coding.luma(torch.from_numpy(small))[None, None], self._cuts.is_cut(codes))
+        codes = _resized(luma, self._geometry.size)
+        half = _resized(codes, self._half)
+        frame = _Frame(codes, half, self._coding, False)
+        frame.first = self._cuts.is_cut(frame.plane)
         if self._key is not None and not frame.first:
             frame.flow, frame.seen = self._towards(frame, self._key)
             frame.first = float(frame.seen.mean()) < _ANOTHER_SCENE
@@ -116,38 +125,48 @@ class FilmColorizer:
         last = self._key
         if last is not None:
             carried = motion.warp(last.ab, frame.flow)
-            frame.ab = torch.lerp(frame.ab, carried, self._steadiness * frame.seen)
+            frame.ab += self._steadiness * frame.seen[..., None] * (carried - frame.ab)
             for n, between in enumerate(self._between, 1):
                 yield self._colored(between, self._blend(between, last, frame, n / (len(self._between) + 1)), False)
         self._between.clear()
         self._key = frame
         yield self._colored(frame, frame.ab, True)
 
-    def _blend(self, frame: _Frame, last: _Frame, following: _Frame, at: float) -> Tensor:
-        """ab (1, 2, h, w) of a frame ``at`` 0 to 1 of the way between two key frames."""
+    def _blend(self, frame: _Frame, last: _Frame, following: _Frame, at: float) -> motion.Map:
+        """ab (h, w, 2) of a frame ``at`` 0 to 1 of the way between two key frames."""
         flow, seen = self._towards(frame, following)
         weights = (1 - at) * frame.seen, at * seen
         sides = motion.warp(last.ab, frame.flow), motion.warp(following.ab, flow)
-        total = weights[0] + weights[1]
-        rest = (_ENOUGH - total).clamp_(min=0)
-        lacking = float((rest > 0).float().mean())
-        own = self._answer(frame) if lacking > _WORTH_A_RUN else torch.lerp(*sides, at)
-        return (weights[0] * sides[0] + weights[1] * sides[1] + rest * own) / (total + rest)
+        rest = np.maximum(_ENOUGH - weights[0] - weights[1], 0)
+        own = self._answer(frame) if np.count_nonzero(rest) > _WORTH_A_RUN * rest.size else (sides[0] + sides[1]) / 2
+        total = weights[0] + weights[1] + rest
+        parts = zip((*weights, rest), (*sides, own), strict=True)
+        blended: motion.Map = sum((weight / total)[..., None] * ab for weight, ab in parts)
+        return blended
 
-    def _towards(self, frame: _Frame, other: _Frame) -> tuple[Tensor, Tensor]:
-        """Where ``frame``'s pixels lie in ``other``, (1, 2, h, w), and how surely, (1, 1, h, w)."""
-        there, back = (
-            torch.from_numpy(self._flow(a.codes, b.codes)).permute(2, 0, 1)[None]
-            for a, b in ((frame, other), (other, frame))
-        )
+    def _towards(self, frame: _Frame, other: _Frame) -> tuple[motion.Flow, npt.NDArray[np.float32]]:
+        """Where ``frame``'s pixels lie in ``other``, (h, w, 2), and how surely, (h, w)."""
+        there, back = self._flow(frame.plane, other.plane), self._flow(other.plane, frame.plane)
         return there, motion.consistency(there, back)
 
-    def _answer(self, frame: _Frame) -> Tensor:
-        """The network's ab (1, 2, h, w) for a frame."""
+    def _answer(self, frame: _Frame) -> motion.Map:
+        """The network's ab (h, w, 2) for a frame, at half the size that it saw."""
         self.runs += 1
-        L = pipeline.pad(chroma.lightness(frame.luma), self._geometry)
+        luma = self._coding.luma(torch.from_numpy(frame.codes))[None, None]
+        L = pipeline.pad(chroma.lightness(luma), self._geometry)
         ab = self._predict(L).float() * self._saturation
-        return pipeline.unfit(upsampling.guided_upsample(ab, L), self._geometry)
+        height, width = self._half
+        ab = upsampling.guided_upsample(ab, torch.nn.functional.avg_pool2d(L, 2))[0, :, :height, :width]
+        return np.ascontiguousarray(ab.permute(1, 2, 0).numpy())
 
-    def _colored(self, frame: _Frame, ab: Tensor, key: bool) -> Colored:
-        return Colored(frame.luma, chroma.from_ab(frame.luma, ab, self._coding), ab, frame.first, key)
+    def _colored(self, frame: _Frame, ab: motion.Map, key: bool) -> Colored:
+        own = torch.from_numpy(ab).permute(2, 0, 1)[None].contiguous()
+        return Colored(frame.luma, self._chroma(frame.luma, own), own, frame.first, key)
+
+
+def _resized(plane: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+    """``plane`` (H, W) averaged down to ``size``; by halves as far as they go, which is several times as fast."""
+    while plane.shape[0] >= 2 * size[0] and plane.shape[1] >= 2 * size[1]:
+        height, width = (side // 2 for side in plane.shape)
+        plane = np.asarray(cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA))
+    return np.asarray(cv2.resize(plane, size[::-1], interpolation=cv2.INTER_AREA))

@@ -1,16 +1,16 @@
 """How a film moves: scene cuts, dense optical flow, and maps carried along it. Needs the extra ``video``."""
 
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 Plane = npt.NDArray[np.uint8]  # (H, W), the luma of a frame made small
 Flow = npt.NDArray[np.float32]  # (H, W, 2), x and y in pixels
+Map = npt.NDArray[np.float32]  # (H, W, C)
 
 _BINS, _BLOCKS = 32, 4
 _CUT = 0.35  # share of the picture whose brightness is another one
@@ -70,43 +70,48 @@ class FlowEstimator:
         return flow
 
 
-def warp(maps: Tensor, flow: Tensor) -> Tensor:
-    """``maps`` (N, C, h, w) of the source, seen from the target: sampled at x + flow.
+def warp(maps: Map, flow: Flow) -> Map:
+    """``maps`` (H, W, C) of the source, seen from the target: sampled at x + flow, at the border beyond it.
 
     Args:
-        maps: Any maps of the source frames.
-        flow: (N, 2, h, w), x and y in pixels of ``maps``.
+        maps: Any maps of the source frame, up to 4.
+        flow: (H, W, 2), x and y in pixels of ``maps``.
     """
-    height, width = maps.shape[2:]
-    y, x = _coordinates(maps)
-    to = torch.stack([(x + flow[:, 0] + 0.5) * 2 / width - 1, (y + flow[:, 1] + 0.5) * 2 / height - 1], -1)
-    return torch.nn.functional.grid_sample(maps, to.to(maps), padding_mode="border", align_corners=False)
+    to: Any = flow + _coordinates(flow.shape[:2])
+    nothing: Any = None
+    warped: Any = cv2.remap(maps, to, nothing, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    result: Map = warped.reshape(*flow.shape[:2], -1)
+    return result
 
 
-def consistency(forward: Tensor, backward: Tensor) -> Tensor:
-    """How far each pixel of the target is to be found in the source, (N, 1, h, w) in [0, 1]; 0 where it is hidden.
+def consistency(forward: Flow, backward: Flow) -> npt.NDArray[np.float32]:
+    """How far each pixel of the target is to be found in the source, (H, W) in [0, 1]; 0 where it is hidden.
 
     Args:
-        forward: From the target to the source, (N, 2, h, w) in pixels.
+        forward: From the target to the source, (H, W, 2) in pixels.
         backward: From the source to the target, likewise.
 
     Source: Sundaram et al., "Dense Point Trajectories by GPU-accelerated Large Displacement Optical Flow", ECCV
     2010, section 3.1; made smooth.
     """
     back = warp(backward, forward)
-    error = (forward + back).square().sum(1, keepdim=True)
     share, least = _INCONSISTENCY
-    allowed = share * (forward.square().sum(1, keepdim=True) + back.square().sum(1, keepdim=True)) + least
-    height, width = forward.shape[2:]
-    y, x = _coordinates(forward)
-    inside = ((x + forward[:, 0]).sub(width / 2).abs() <= width / 2) & (
-        (y + forward[:, 1]).sub(height / 2).abs() <= height / 2
-    )
-    return torch.exp(-error / allowed) * inside[:, None]
+    allowed = share * (_squared_length(forward) + _squared_length(back)) + least
+    to = forward + _coordinates(forward.shape[:2])
+    height, width = forward.shape[:2]
+    outside = (np.abs(to[..., 0] - (width - 1) / 2) > width / 2) | (np.abs(to[..., 1] - (height - 1) / 2) > height / 2)
+    seen: npt.NDArray[np.float32] = np.exp(-_squared_length(forward + back) / allowed)
+    seen[outside] = 0
+    return seen
 
 
-def _coordinates(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """y and x of every pixel of ``maps`` (N, C, h, w), each (h, w)."""
-    rows, columns = (torch.arange(side, device=maps.device) for side in maps.shape[2:])
-    y, x = torch.meshgrid(rows, columns, indexing="ij")
-    return y, x
+def _squared_length(flow: Flow) -> npt.NDArray[np.float32]:
+    x, y = flow[..., 0], flow[..., 1]
+    return x * x + y * y
+
+
+@cache
+def _coordinates(size: tuple[int, int]) -> Flow:
+    """x and y of every pixel, (H, W, 2)."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    return np.stack([x, y], -1).astype(np.float32)
