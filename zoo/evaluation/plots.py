@@ -60,7 +60,11 @@ _STYLE: dict[Any, Any] = {
 
 def colors(results: Sequence[Result]) -> dict[str, str]:
     """The colour of each model, by label; the same in every plot and table."""
-    labels = [r.label for r in results if r.kind == "model"]
+    return palette_of([r.label for r in results if r.kind == "model"])
+
+
+def palette_of(labels: Sequence[str]) -> dict[str, str]:
+    """A colour for each label."""
     return {label: PALETTE[i % len(PALETTE)] for i, label in enumerate(labels)}
 
 
