@@ -105,7 +105,7 @@ def has_color(path: Path) -> bool:
         except av.FFmpegError as error:
             raise VideoError(f"{path}: cannot be decoded", found=error) from error
     if not seen:
-        raise VideoError(f"{path}: not one frame in it")
+        raise VideoError(f"{path}: not one key frame in it")
     return 2 * sum(seen) >= len(seen)
 
 

@@ -177,7 +177,7 @@ class _Contestant:
 
 
 class _Remembering:
-    """A network that answers again what it was asked a little while ago."""
+    """A network that answers again what it was asked a little while ago; its answers are seen to be numbers."""
 
     def __init__(self, predict: pipeline.Predict) -> None:
         self._predict = predict
@@ -186,7 +186,10 @@ class _Remembering:
     def __call__(self, L: Tensor) -> Tensor:
         key = hashlib.blake2b(L.contiguous().numpy().tobytes() + str(tuple(L.shape)).encode()).digest()
         if key not in self._answers:
-            self._answers[key] = self._predict(L)
+            answer = self._predict(L)
+            if not bool(answer.isfinite().all()):
+                raise ZooError("the model's ab has values that are not finite", expected="Lab units")
+            self._answers[key] = answer
             if len(self._answers) > _REMEMBERED:
                 self._answers.popitem(last=False)
         return self._answers[key].clone()
