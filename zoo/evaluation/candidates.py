@@ -118,12 +118,22 @@ def candidate_of(result: Result, device: str | None = None) -> Candidate:
     """
     if result.kind == "baseline":
         return next(c for c in baselines() if c.label == result.label)
-    (candidate,) = candidates([result.label], device)
-    if candidate.weights["sha256"] != result.weights.get("sha256"):
+    return candidate_called(result.label, result.weights.get("sha256"), device)
+
+
+def candidate_called(label: str, sha256: str | None, device: str | None = None) -> Candidate:
+    """The registered model that tables call ``label``, with the weights of this hash.
+
+    Raises:
+        UnknownModelError: The registry has no such model or weights now.
+        WeightsError: The weights are no longer those, or cannot be had.
+    """
+    (candidate,) = candidates([label], device)
+    if candidate.weights["sha256"] != sha256:
         raise WeightsError(
-            f"{result.label}: not the weights of its result",
+            f"{label}: not the weights of its result",
             found=candidate.weights["sha256"],
-            expected=result.weights.get("sha256"),
+            expected=sha256,
             remedy="evaluate again",
         )
     return candidate

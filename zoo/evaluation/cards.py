@@ -44,6 +44,8 @@ from zoo.spec import ModelSpec, WeightsSpec
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
+    from zoo.evaluation.films.results import FilmResult
+
 FAILURES = 4
 FAILURE_RULE = f"the {FAILURES} photos of benchmark `{SHOWN_BENCHMARK}` with the highest CIEDE2000, the worst first"
 NOTES = ("Intended use", "Failures seen", "Ethics", "What was tried")
@@ -138,11 +140,11 @@ def card(
 def stale_weights(results: Mapping[str, Sequence[Result]]) -> list[str]:
     """What is wrong with results whose weights are not those of the registry: file, found, expected, remedy."""
     problems = (
-        _problem(r, f"model_cards/results/{name}/{r.file_name}")
+        problem(r, f"model_cards/results/{name}/{r.file_name}")
         for name in benchmark_order(results)
         for r in of_kind(results[name], "model")
     )
-    return [str(problem) for problem in problems if problem]
+    return [str(each) for each in problems if each]
 
 
 def _read(path: Path) -> str:
@@ -198,8 +200,14 @@ def _own(spec: ModelSpec, weights: WeightsSpec, results: Mapping[str, Sequence[R
     return own
 
 
-def _problem(result: Result, where: str) -> ZooError | None:
-    """Why the registry does not know what a result was made with; None where it does."""
+def problem(result: "Result | FilmResult", where: str, data: str = "--data PHOTOS") -> ZooError | None:
+    """Why the registry does not know what a result was made with; None where it does.
+
+    Args:
+        result: Of a model.
+        where: It lies.
+        data: The option that says what to evaluate on.
+    """
     found = result.weights.get("sha256")
     try:
         spec = registry.find(result.model)[0]
@@ -215,7 +223,7 @@ def _problem(result: Result, where: str) -> ZooError | None:
             remedy="delete the file, and evaluate what there is now",
         )
     if weights is not None and weights.sha256 != found:
-        command = f"colorzoo evaluate --models {load_name(spec, weights)} --data PHOTOS --benchmark {result.benchmark}"
+        command = f"colorzoo evaluate --models {load_name(spec, weights)} {data} --benchmark {result.benchmark}"
         return ZooError(
             f"{where}: made with other weights than the registry's",
             found=f"sha256 {found}",

@@ -76,15 +76,18 @@ def peak_memory(name: str, source: Path, target: Path) -> float:
 
 def _colorize_and_report(name: str, source: str, target: str) -> None:
     load(name).colorize_file(source, target, overwrite=True)
+    sys.stdout.write(str(peak_resident()))
+
+
+def peak_resident() -> int:
+    """The peak resident memory of this process in bytes."""
     status = Path("/proc/self/status")
     if status.exists():  # getrusage's peak is inherited from the parent there
         lines = status.read_text(encoding="utf-8").splitlines()
-        peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-    else:
-        import resource  # not on Windows
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    import resource  # not on Windows
 
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    sys.stdout.write(str(peak))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _processor() -> str:

@@ -1,6 +1,5 @@
 """Models x a folder of colour photos -> results, under one stated protocol; kept, resumed, never measured twice."""
 
-import csv
 import datetime
 import logging
 import time
@@ -20,6 +19,7 @@ from PIL import Image
 from zoo import batch
 from zoo.errors import OptionError, WeightsError, ZooError
 from zoo.evaluation import cost, results
+from zoo.evaluation import credits as credited
 from zoo.evaluation.candidates import Candidate, baselines, candidates, shared_forward
 from zoo.evaluation.judging import FEW, Answer, Judges, Row, Rows, ask, gather
 from zoo.evaluation.protocol import Protocol, data_hash, prepare, protocol_of
@@ -27,7 +27,6 @@ from zoo.evaluation.results import TRUTH, Result
 
 _log = logging.getLogger(__name__)
 
-CREDITS_FILE = "CREDITS.tsv"  # in a folder of photos that may be shown: file, title, author, licence, source
 TIMED_PICTURES = 30
 _PACKAGES = (
     *("colorzoo", "torch", "timm", "numpy", "scipy", "scikit-image", "pillow"),
@@ -96,7 +95,7 @@ def evaluate(
     with TemporaryDirectory() as temporary, ExitStack() as stack:
         photos = find_photos(data, limit)
         name = printable(benchmark if benchmark is not None else _benchmark_name(data))
-        _check_name(name)
+        check_name(name)
         contestants = candidates([models] if isinstance(models, str) else models, device)
         fixed = baselines()
         every = [*contestants, *fixed]
@@ -144,7 +143,7 @@ def evaluate(
                 protocol=benched.stated,
                 data={
                     "sha256": benched.sha256,
-                    **_folder(data),
+                    **folder_of(data),
                     "names": names,
                     "left_out": left_out,
                     "credits": benched.credits_of(names),
@@ -253,7 +252,12 @@ def _key(
     }
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of a benchmark, and of its folder.
+
+    Raises:
+        OptionError: It cannot.
+    """
     if not name or name.startswith(".") or "/" in name or "\\" in name:
         raise OptionError("bad name of a benchmark", found=repr(name), expected="a name such as mine, not a path")
 
@@ -262,7 +266,7 @@ def _benchmark_name(data: Path | str | Sequence[Path]) -> str:
     return Path(data).resolve().name if isinstance(data, str | Path) else "photos"
 
 
-def _folder(data: Path | str | Sequence[Path]) -> dict[str, str]:
+def folder_of(data: Path | str | Sequence[Path]) -> dict[str, str]:
     """Where the photos lie, if below the working folder: what is stored names no folder of this machine."""
     if not isinstance(data, str | Path) or not Path(data).resolve().is_relative_to(Path.cwd()):
         return {}
@@ -271,21 +275,7 @@ def _folder(data: Path | str | Sequence[Path]) -> dict[str, str]:
 
 def _credits(data: Path | str | Sequence[Path], photos: dict[str, Path]) -> dict[str, dict[str, str]]:
     """By photo its author, licence, source and title, where the folder says so."""
-    if not isinstance(data, str | Path) or not (path := Path(data) / CREDITS_FILE).is_file():
-        return {}
-    columns = ["file", "title", "author", "licence", "source"]
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        head, *table = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        wrong = next((number for number, row in enumerate(table, 2) if row and len(row) != len(columns)), None)
-        if head != columns or wrong is not None:
-            raise ValueError("another first line" if wrong is None else f"line {wrong} has another number of columns")
-    except (OSError, ValueError, csv.Error) as error:
-        raise ZooError(
-            f"{path}: not a list of credits", found=error, expected=f"tab-separated columns {', '.join(columns)}"
-        ) from error
-    rows = [dict(zip(columns, row, strict=True)) for row in table if row]
-    return {row.pop("file"): row for row in rows if row["file"] in photos and row["licence"].strip()}
+    return credited.read(Path(data) / credited.FILE, photos) if isinstance(data, str | Path) else {}
 
 
 def _kept(benched: _Benchmark, candidate: Candidate, judges: Judges) -> Result | None:

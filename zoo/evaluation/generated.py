@@ -17,6 +17,10 @@ from zoo.errors import OptionError, ZooError
 from zoo.evaluation import cards, plots, report, results, tables
 from zoo.evaluation.candidates import Candidate, candidate_of
 from zoo.evaluation.evaluate import find_photos
+from zoo.evaluation.films import pages
+from zoo.evaluation.films import report as film_report
+from zoo.evaluation.films import results as film_results
+from zoo.evaluation.films.results import FilmResult
 from zoo.evaluation.protocol import Protocol, data_hash, prepare
 from zoo.evaluation.results import Result
 
@@ -37,14 +41,15 @@ def render(
     Args:
         cards_folder: ``model_cards``.
         photos: Folder of the photos of the benchmark whose pictures are shown; None is the one it was evaluated from.
+            With ``only`` a benchmark of films, its clips.
         only: Make the report of this benchmark alone.
         draw: Whether pictures are drawn; without them the texts are the same but for the pictures inside.
 
     Raises:
         ZooError: Results or notes that are missing or do not fit, photos that are not those of the results.
     """
-    every = read_benchmarks(cards_folder, only)
-    files: dict[Path, str | bytes] = {}
+    every, films = read_benchmarks(cards_folder, only)
+    files = pages.files(films, cards_folder / "reports", photos if only in films else None, draw=draw)
     failures: dict[str, str] = {}  # by label, relative to the cards
     for name, found in every.items():
         folder = cards_folder / "reports" / name
@@ -61,7 +66,9 @@ def render(
     if only is not None:
         return files
     with_cards = (cards_folder / "notes").is_dir()
-    files[cards_folder / "README.md"] = tables.leaderboard(every, with_cards=with_cards)
+    files[cards_folder / "README.md"] = tables.leaderboard(
+        every, with_cards=with_cards, films=[film_report.section(name, found) for name, found in films.items()]
+    )
     if with_cards:
         for spec, weights in tables.carded():
             notes = cards.read_notes(cards_folder / "notes", spec.name)
@@ -92,8 +99,8 @@ def stale(cards_folder: Path) -> list[str]:
     Raises:
         ZooError: Results or notes that are missing or do not fit.
     """
-    every = read_benchmarks(cards_folder)
-    problems = cards.stale_weights(every)
+    every, films = read_benchmarks(cards_folder)
+    problems = cards.stale_weights(every) + pages.stale_weights(films)
     if problems:  # cards cannot be made of them
         return problems
     files = render(cards_folder, draw=False)
@@ -110,6 +117,8 @@ def stale(cards_folder: Path) -> list[str]:
             linked |= links
             gone = sorted(p for p in links - files.keys() if not p.exists())
             problems += [f"{path}: links to {p}, which is missing" for p in gone]
+    for name, found in films.items():
+        problems += pages.stale_strips(found, cards_folder / "reports" / name)
     pictures = sorted(p for p in linked if p.suffix == ".jpg" and p.exists())
     problems += [f"{path}: is no picture" for path in pictures if not _is_picture(path)]
     for page in (path for path in files if path.name == "index.html" and path.is_file()):
@@ -123,8 +132,10 @@ def stale(cards_folder: Path) -> list[str]:
     return problems
 
 
-def read_benchmarks(cards_folder: Path, only: str | None = None) -> dict[str, list[Result]]:
-    """The results by benchmark.
+def read_benchmarks(
+    cards_folder: Path, only: str | None = None
+) -> tuple[dict[str, list[Result]], dict[str, list[FilmResult]]]:
+    """The results by benchmark, of photos and of films.
 
     Raises:
         ZooError: There are none, or one cannot be read.
@@ -136,7 +147,10 @@ def read_benchmarks(cards_folder: Path, only: str | None = None) -> dict[str, li
         raise ZooError(f"{folder}: no results", remedy="make some with `colorzoo evaluate`")
     if only is not None and only not in names:
         raise OptionError(f"no results of benchmark {only!r}", expected=" or ".join(names))
-    return {name: results.read_all(folder / name) for name in names if only in (None, name)}
+    chosen = {name: folder / name for name in names if only in (None, name)}
+    films = [name for name, path in chosen.items() if film_results.holds_films(path)]
+    photos = {name: results.read_all(path) for name, path in chosen.items() if name not in films}
+    return photos, {name: film_results.read_all(chosen[name]) for name in films}
 
 
 def pictures_of(

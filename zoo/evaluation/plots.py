@@ -5,6 +5,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,7 +60,11 @@ _STYLE: dict[Any, Any] = {
 
 def colors(results: Sequence[Result]) -> dict[str, str]:
     """The colour of each model, by label; the same in every plot and table."""
-    labels = [r.label for r in results if r.kind == "model"]
+    return palette_of([r.label for r in results if r.kind == "model"])
+
+
+def palette_of(labels: Sequence[str]) -> dict[str, str]:
+    """A colour for each label."""
     return {label: PALETTE[i % len(PALETTE)] for i, label in enumerate(labels)}
 
 
@@ -70,7 +75,7 @@ def plots(results: Sequence[Result]) -> dict[str, bytes]:
         ZooError: matplotlib is not installed.
     """
     models = [r for r in results if r.kind == "model"]
-    with _style():
+    with style():
         figures = {
             "trade-off.svg": _trade_off(results),
             "distributions.svg": _distributions(models),
@@ -78,13 +83,15 @@ def plots(results: Sequence[Result]) -> dict[str, bytes]:
         }
         if any(r.sweep for r in models):
             figures["temperatures.svg"] = _temperatures(models)
-        return {name: _svg(figure) for name, figure in figures.items()}
+        return {name: svg(figure) for name, figure in figures.items()}
 
 
 def sheets(
     groups: Mapping[str, Mapping[str, str]],
     labels: Sequence[str],
     pictures: Mapping[str, Mapping[str, Image.Image]],
+    *,
+    comments: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, bytes]:
     """A JPEG for each group of photos, a row each: grey, the models called ``labels``, truth.
 
@@ -92,6 +99,7 @@ def sheets(
         groups: By the group's name the captions by photo.
         labels: Of the models.
         pictures: By photo its pictures, by column.
+        comments: By the group's name what the file says inside.
     """
     columns = ["grey", *labels, "truth"]
     drawn = {
@@ -105,20 +113,25 @@ def sheets(
     }
     files: dict[str, bytes] = {}
     for quality in JPEG_QUALITIES:
-        files = {group: _jpeg(image, quality) for group, image in drawn.items()}
+        files = {group: _jpeg(image, quality, comments.get(group, "")) for group, image in drawn.items()}
         if sum(map(len, files.values())) <= MOST_SHEET_BYTES:
             break
     return files
 
 
-def _jpeg(image: Image.Image, quality: int) -> bytes:
+def _jpeg(image: Image.Image, quality: int, comment: str = "") -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality, optimize=True)
+    image.save(buffer, "JPEG", quality=quality, optimize=True, comment=comment.encode())
     return buffer.getvalue()
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
+    """Within it figures look as those of this project do.
+
+    Raises:
+        ZooError: matplotlib is not installed.
+    """
     try:
         import matplotlib
     except ImportError as error:
@@ -128,7 +141,8 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _figure(height: float, rows: int = 1, columns: int = 1, **options: Any) -> "tuple[Figure, Array]":
+def figure_of(height: float, rows: int = 1, columns: int = 1, **options: Any) -> "tuple[Figure, Array]":
+    """An empty figure, ``height`` in inches, and its axes (rows, columns)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -137,7 +151,8 @@ def _figure(height: float, rows: int = 1, columns: int = 1, **options: Any) -> "
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def _svg(figure: "Figure") -> bytes:
+def svg(figure: "Figure") -> bytes:
+    """The figure as a file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
@@ -150,7 +165,7 @@ def _marker(models: Sequence[Result], label: str) -> str:
 
 def _trade_off(results: Sequence[Result]) -> "Figure":
     """Gain over grey against colorfulness, with intervals; the area of a mark is the time per picture."""
-    figure, axes = _figure(4.3)
+    figure, axes = figure_of(4.3)
     ax: Axes = axes[0, 0]
     models = [r for r in results if r.kind == "model"]
     palette = colors(results) | {r.label: BASELINE_COLORS.get(r.label, FAINT) for r in results if r.kind == "baseline"}
@@ -208,7 +223,7 @@ def _trade_off_axes(ax: "Axes", places: "_Places") -> None:
 
 def _temperatures(results: Sequence[Result]) -> "Figure":
     """Gain over grey against colorfulness of each model that has temperatures, along them."""
-    figure, axes = _figure(4.3)
+    figure, axes = figure_of(4.3)
     ax: Axes = axes[0, 0]
     palette = colors(results)
     places = _Places(ax)
@@ -309,7 +324,7 @@ def _dense(points: Array) -> Array:
 
 def _distributions(models: Sequence[Result]) -> "Figure":
     """The gain of each picture: a box from quartile to quartile, whiskers from 5 to 95 %, a dot per picture."""
-    figure, axes = _figure(0.9 + 0.52 * len(models))
+    figure, axes = figure_of(0.9 + 0.52 * len(models))
     ax: Axes = axes[0, 0]
     palette = colors(models)
     rng = np.random.default_rng(0)
@@ -340,7 +355,7 @@ def _rgb(color: str) -> tuple[float, float, float]:
 
 def _histograms(models: Sequence[Result], truth: Result | None) -> "Figure":
     """How often each a and each b occurs, a row per model, the real photos' behind it."""
-    figure, axes = _figure(0.7 + 1.05 * len(models), len(models), 2, sharex=True, sharey=True)
+    figure, axes = figure_of(0.7 + 1.05 * len(models), len(models), 2, sharex=True, sharey=True)
     palette = colors(models)
     everything = [r for r in (*models, truth) if r is not None]
     widest = max(_reach(r, channel) for r in everything for channel in "ab")

@@ -177,10 +177,10 @@ def render(
         "left_out": models[0].data["left_out"],
         "versions": _grouped([(r.label, ", ".join(f"{k} {v}" for k, v in r.versions.items())) for r in ordered]),
         "runs": _grouped([(r.label, _run(r.run)) for r in ordered if r.run]),
-        "plots": {name: _data_uri("image/svg+xml", content) for name, content in figures.items()},
-        "sheets": {g.key: _data_uri("image/jpeg", sheets.get(g.key, b"")) for g in groups},
+        "plots": {name: data_uri("image/svg+xml", content) for name, content in figures.items()},
+        "sheets": {g.key: data_uri("image/jpeg", sheets.get(g.key, b"")) for g in groups},
     }
-    texts = {name: _environment(name).get_template(f"report.{name}.j2").render(context) for name in ("md", "html")}
+    texts = {name: environment(name).get_template(f"report.{name}.j2").render(context) for name in ("md", "html")}
     files = {f"{group}.jpg": content for group, content in sheets.items()}
     return {"README.md": texts["md"], "index.html": texts["html"], **figures, **files}
 
@@ -298,7 +298,7 @@ def _cell(result: Result, column: Column, models: Sequence[Result], notes: _Note
     gap = result.minus(first, column.key) if first is not None and not leads else None
     return Cell(
         number(value, column.decimals),
-        _span(result.interval(column.key), column.decimals),
+        span(result.interval(column.key), column.decimals),
         value,
         best=leads,
         tie=gap is not None and not gap.real,
@@ -347,7 +347,7 @@ def _matrix(models: Sequence[Result], metric: str) -> list[tuple[Result, list[Pa
         if gap is None:
             return None
         favours = better(METRICS[metric], gap.value, 0)
-        return Pair(number(gap.value, decimals, "+"), _span(gap[1:], decimals, "+"), gap.real, favours)
+        return Pair(number(gap.value, decimals, "+"), span(gap[1:], decimals, "+"), gap.real, favours)
 
     return [(row, [pair(row, column) for column in models]) for row in models]
 
@@ -366,7 +366,7 @@ def _sources(models: Sequence[Result], truth: Result | None) -> list[tuple[str, 
         data = np.array(columns).T[at]
         gain, error, own, real = np.concatenate([data.mean(0, keepdims=True), replicate_means(data)]).T
         figures = [(gain, 2), (error, 1), *([(100 * own / real, 0)] if real.all() else [])]
-        made = [Cell(number(v[0], d), _span(interval(v[1:]), d), v[0]) for v, d in figures]
+        made = [Cell(number(v[0], d), span(interval(v[1:]), d), v[0]) for v, d in figures]
         return [*made, *([Cell("–")] * (3 - len(made)))]
 
     return [
@@ -398,12 +398,14 @@ def number(value: float, decimals: int, sign: str = "") -> str:
     return text.replace("-", "−")
 
 
-def _span(ends: Sequence[float] | None, decimals: int, sign: str = "") -> str:
+def span(ends: Sequence[float] | None, decimals: int, sign: str = "") -> str:
+    """An interval as it is printed; empty where it has no width."""
     low, high = (number(end, decimals, sign) for end in ends or (0, 0))
     return "" if low == high else f"{low} to {high}"
 
 
-def _data_uri(kind: str, content: bytes) -> str:
+def data_uri(kind: str, content: bytes) -> str:
+    """``content`` as an address that holds it."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
@@ -423,8 +425,12 @@ def link(text: str) -> str:
     return text if _LINK.fullmatch(text) else ""
 
 
-def _environment(kind: str) -> "jinja2.Environment":
-    """Whatever a template prints is escaped, unless the template itself calls it safe."""
+def environment(kind: str) -> "jinja2.Environment":
+    """Templates of a ``kind``, ``md`` or ``html``: what they print is escaped, unless they themselves call it safe.
+
+    Raises:
+        ZooError: jinja2 is not installed.
+    """
     try:
         import jinja2
         from markupsafe import Markup

@@ -167,7 +167,12 @@ def best(results: Sequence[Result], metric: str) -> Result | None:
 
 
 def to_text(result: Result) -> str:
-    """The file's text: JSON, one line for each list of numbers."""
+    """The file's text."""
+    return as_text({"format": FORMAT, **asdict(result)})
+
+
+def as_text(table: dict[str, Any]) -> str:
+    """JSON with one line for each list of numbers."""
 
     def lines(value: Any, depth: int) -> str:
         pad = "  " * (depth + 1)
@@ -176,7 +181,7 @@ def to_text(result: Result) -> str:
             return "{\n" + body + "\n" + "  " * depth + "}"
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
-    return lines({"format": FORMAT, **asdict(result)}, 0) + "\n"
+    return lines(table, 0) + "\n"
 
 
 def write(result: Result, folder: Path) -> Path:
@@ -213,7 +218,7 @@ def read(path: Path) -> Result:
         ZooError: It cannot be read, is not a result of this format, or its figures are not those of its pictures.
     """
     try:
-        table = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        table = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
         if table.pop("format") != FORMAT or set(table) != {f.name for f in fields(Result)}:
             raise ValueError("another format")
         result = Result(**table)
@@ -228,7 +233,12 @@ def read(path: Path) -> Result:
     return result
 
 
-def _refuse(constant: str) -> float:
+def refuse(constant: str) -> float:
+    """Of JSON's parser, for NaN and infinities.
+
+    Raises:
+        ValueError: Always.
+    """
     raise ValueError(f"{constant} is no figure")
 
 
@@ -239,18 +249,18 @@ def _check(result: Result) -> None:
         ValueError: What is wrong with it.
     """
     for name in ("label", "kind", "model", "benchmark"):
-        _require(isinstance(getattr(result, name), str), name)
+        require(isinstance(getattr(result, name), str), name)
     tables = ("weights", "options", "protocol", "data", "measured", "not_measured", "per_picture", "replicates")
     for name in (*tables, "histogram", "cost", "versions", "machine", "run"):
-        _require(isinstance(getattr(result, name), dict), name)
+        require(isinstance(getattr(result, name), dict), name)
     data = result.data
-    _require(isinstance(data["sha256"], str) and isinstance(data["names"], list) and bool(data["names"]), "data")
-    _require(all(isinstance(name, str) for name in data["names"]), "data.names")
+    require(isinstance(data["sha256"], str) and isinstance(data["names"], list) and bool(data["names"]), "data")
+    require(all(isinstance(name, str) for name in data["names"]), "data.names")
     for name in ("left_out", "credits"):
-        _require(isinstance(data[name], dict), f"data.{name}")
-    _require(all(isinstance(credit, dict) for credit in data["credits"].values()), "data.credits")
-    _require(all(isinstance(reason, str) for reason in result.not_measured.values()), "not_measured")
-    _require(set(result.histogram) == {"a", "b"}, "histogram")
+        require(isinstance(data[name], dict), f"data.{name}")
+    require(all(isinstance(credit, dict) for credit in data["credits"].values()), "data.credits")
+    require(all(isinstance(reason, str) for reason in result.not_measured.values()), "not_measured")
+    require(set(result.histogram) == {"a", "b"}, "histogram")
     numbers = {
         **{f"per_picture.{k}": (v, len(data["names"])) for k, v in result.per_picture.items()},
         **{f"replicates.{k}": (v, REPLICATES) for k, v in result.replicates.items()},
@@ -258,28 +268,34 @@ def _check(result: Result) -> None:
         **{f"measured.{k}.interval": (v["interval"], 2) for k, v in result.measured.items() if "interval" in v},
     }
     for name, (values, length) in numbers.items():
-        _require(isinstance(values, list) and len(values) == length and all(map(_is_number, values)), name)
-    _require({"gain", "ciede2000", "cf_abs"} <= result.per_picture.keys(), "per_picture")
+        require(isinstance(values, list) and len(values) == length and all(map(is_number, values)), name)
+    require({"gain", "ciede2000", "cf_abs"} <= result.per_picture.keys(), "per_picture")
     for name, entry in result.measured.items():
-        _require(name in METRICS and _is_number(entry["value"]), f"measured.{name}")
+        require(name in METRICS and is_number(entry["value"]), f"measured.{name}")
     for point in result.sweep:
-        _require(all(_is_number(point[key]) for key in ("temperature", "gain", "cf_share")), "sweep")
-    _require(all(_is_number(v) for k, v in result.cost.items() if k not in {"dtype", "device"}), "cost")
+        require(all(is_number(point[key]) for key in ("temperature", "gain", "cf_share")), "sweep")
+    require(all(is_number(v) for k, v in result.cost.items() if k not in {"dtype", "device"}), "cost")
     for name, values in result.per_picture.items():
         mean, stated = float(np.mean(values)), result.measured[name]["value"]
-        _require(math.isclose(mean, stated, rel_tol=1e-4, abs_tol=1e-4), f"measured.{name}, edited by hand")
+        require(math.isclose(mean, stated, rel_tol=1e-4, abs_tol=1e-4), f"measured.{name}, edited by hand")
     for name in (*result.per_picture, *result.replicates):
         drawn, ends = result.replicates_of(name), result.interval(name)
         fits = drawn is not None and ends is not None and np.allclose(interval(drawn), ends, rtol=1e-3, atol=1e-3)
-        _require(fits, f"measured.{name}.interval, edited by hand")
+        require(fits, f"measured.{name}.interval, edited by hand")
 
 
-def _require(fits: bool, what: str) -> None:
+def require(fits: bool, what: str) -> None:
+    """Refuse a file of which something does not fit.
+
+    Raises:
+        ValueError: It does not.
+    """
     if not fits:
         raise ValueError(f"wrong value of {what}")
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether ``value``, read from JSON, is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

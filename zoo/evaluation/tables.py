@@ -45,12 +45,13 @@ def card_name(spec: ModelSpec, weights: WeightsSpec) -> str:
     return f"{spec.name}.{weights.tag}.md"
 
 
-def leaderboard(results: Mapping[str, Sequence[Result]], *, with_cards: bool = True) -> str:
+def leaderboard(results: Mapping[str, Sequence[Result]], *, with_cards: bool = True, films: Sequence[str] = ()) -> str:
     """``model_cards/README.md``: every model on every benchmark, with intervals, baselines and costs.
 
     Args:
         results: By benchmark.
         with_cards: Whether there are model cards to link to.
+        films: What stands about benchmarks of films, a section each.
     """
 
     def named(result: Result) -> str:
@@ -85,7 +86,9 @@ def leaderboard(results: Mapping[str, Sequence[Result]], *, with_cards: bool = T
         parts += [markdown_table(["model", *map(column_title, columns), "result"], rows), *not_measured_line(every)]
         if costs := cost_table(models, named):
             parts += ["### Cost", costs, machines_line(models)]
-    parts += ["## What the columns mean", bullet_list(map(_meaning, shown))]
+    if shown:
+        parts += ["## What the columns mean", bullet_list(map(_meaning, shown))]
+    parts += films
     if with_cards:
         entries = (
             f"[`{spec.name}.{w.tag}`]({quote(card_name(spec, w))}): {what_it_is(spec, w)}; "
