@@ -15,11 +15,11 @@ from zoo.video import chroma, motion
 from zoo.video.chroma import Coding
 
 LONGEST_INTERVAL = 8
-_SEEN_AGAIN = 0.8  # share of a frame that the last key frame must show, else it becomes one itself
+_SEEN_AGAIN = 0.7  # share of a frame that the last key frame must show, else it becomes one itself
 _ANOTHER_SCENE = 0.3  # share, below which nothing is carried: a cut between scenes of like brightness
 _STEADINESS = 0.6  # of a key frame's colours, how much is carried from the key frame before
 _ENOUGH = 0.1  # weight of what is carried, below which the network's own answer is asked for
-_WORTH_A_RUN = 0.02  # share of the frame that is to lack colours for it to be asked
+_WORTH_A_RUN = 0.05  # share of the frame that is to lack colours for it to be asked
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Motion(NamedTuple):
 
     def carry(self, maps: Tensor) -> Tensor:
         """``maps`` (1, C, h, w) of the frame before, seen from this one."""
-        return warp(maps, self.flow)
+        return _warped(maps, self.flow)
 
 
 class MotionFinder:
@@ -77,10 +77,15 @@ def between(forward: Tensor, backward: Tensor) -> Motion:
     Source: Sundaram et al., "Dense Point Trajectories by GPU-accelerated Large Displacement Optical Flow", ECCV 2010,
     section 3.1.
     """
-    back = warp(backward, forward)
+    back = _warped(backward, forward)
     lengths = [x.square().sum(1, keepdim=True) for x in (forward + back, forward, back)]
     height, width = forward.shape[2:]
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     to_x, to_y = x + forward[:, :1], y + forward[:, 1:]
     inside = (to_x >= 0) & (to_x <= width - 1) & (to_y >= 0) & (to_y <= height - 1)
     return Motion(forward, (lengths[0] < _SHARE * (lengths[1] + lengths[2]) + _LEAST) & inside)
+
+
+def _warped(maps: Tensor, flow: Tensor) -> Tensor:
+    planes = (np.ascontiguousarray(x[0].permute(1, 2, 0).numpy()) for x in (maps.float(), flow))
+    return torch.from_numpy(warp(*planes)).permute(2, 0, 1)[None]
