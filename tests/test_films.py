@@ -333,6 +333,7 @@ def test_intervals_are_those_of_the_clips() -> None:
     assert found[FILM]["cf_share"]["value"] == 150
     against = results.against(per_clip, {"a": [{"frame": 3, "mean": 0.1, "max": 0.5}], "b": []})
     assert against["excess_share"]["value"] == 50
+    assert against["warp_share"]["value"] == 75
     assert against["gain_kept"]["value"] == -1
     assert against["cf_kept"]["value"] == 75
     assert against["cut_difference"] == {"value": 0.5}
@@ -383,16 +384,17 @@ def test_only_credited_films_are_shown(result: FilmResult) -> None:
 
 
 def test_goals_are_judged(result: FilmResult) -> None:
-    good = {"excess_share": {"value": -5}, "gain_kept": {"value": 0.1}, "cf_kept": {"value": 97.0}}
+    good = {
+        "excess_share": {"value": -5},
+        "warp_share": {"value": 40},
+        "gain_kept": {"value": 0.1},
+        "cf_kept": {"value": 97.0},
+    }
     bad = {"excess_share": {"value": 60}, "gain_kept": {"value": -0.2}, "cut_difference": {"value": 1.5}}
     judged = report.judged(replace(result, against=good))
-    assert [(j.cell.text, j.met) for j in judged] == [
-        ("none", True),
-        ("+0.100", True),
-        ("97.0", True),
-        ("no cuts", None),
-    ]
-    assert [j.met for j in report.judged(replace(result, against=bad))] == [False, False, None, False]
+    assert [j.cell.text for j in judged] == ["none", "40", "+0.100", "97.0", "no cuts"]
+    assert [j.met for j in judged] == [True, None, True, True, None]
+    assert [j.met for j in report.judged(replace(result, against=bad))] == [False, None, False, None, False]
 
 
 def call(*arguments: object) -> Done:
@@ -448,12 +450,13 @@ def test_stale_weights_are_named(result: FilmResult) -> None:
 
 
 def test_cost_is_that_of_whole_films(films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    clips = {name: str(films / name) for name in ("cut.mkv", "pan.mkv")}
+    clips = {name: str(films / name) for name in ("cut.mkv", "pan.mkv", "broken.mp4")}
     threads, target = torch.get_num_threads(), str(tmp_path / "film.mp4")
     task = {"model": "regression.alpha", "options": {}, "clips": clips, "target": target, "threads": threads}
     cost._colorize_and_report(json.dumps(task))
     found = json.loads(capsys.readouterr().out)
     assert {name: clip["frames"] for name, clip in found["clips"].items()} == {"cut.mkv": 15, "pan.mkv": 12}
+    assert "broken.mp4: not a film" in found["failed"]["broken.mp4"]
     assert found["peak"] > 50e6
 
 

@@ -237,9 +237,10 @@ def films_table(results: "list[FilmResult]") -> list[str]:
 
 def _against(result: "FilmResult") -> str:
     from zoo.evaluation.films.metrics import AGAINST
+    from zoo.evaluation.films.report import judged
 
-    found = [(AGAINST[name], entry["value"]) for name, entry in result.against.items()]
-    return ", ".join(f"{m.title} {value:.{m.decimals}f} {m.unit}" for m, value in found)
+    found = zip(AGAINST.values(), judged(result), strict=True)
+    return ", ".join(f"{m.title}, {m.unit}: {j.cell.text}" for m, j in found if j.cell.sort is not None)
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from zoo.errors import ZooError
 from zoo.evaluation.candidates import Candidate
 from zoo.evaluation.cost import peak_resident
 
@@ -23,7 +24,8 @@ def measured(candidate: Candidate, clips: Mapping[str, Path], folder: Path) -> d
     """Frames a second, of all clips together and of each, and the peak memory in MB of the whole process.
 
     The first seconds of each clip are coloured in their full size, decoded, encoded and written, as `colorzoo video`
-    does it; starting and loading are not counted. Nothing is measured of a model that only this process knows.
+    does it; starting and loading are not counted. What it cannot colour is left out, and told under ``failed``. Nothing
+    is measured of a model that only this process knows.
 
     Args:
         candidate: Whose network lies in the CPU's memory.
@@ -45,11 +47,16 @@ def measured(candidate: Candidate, clips: Mapping[str, Path], folder: Path) -> d
         _log.warning("%s: its cost is not measured: %s", candidate.label, done.stderr.strip()[-300:])
         return {}
     found = json.loads(done.stdout.splitlines()[-1])
+    for name, reason in found["failed"].items():
+        _log.warning("%s: colorzoo video fails on %s: %s", candidate.label, name, reason)
+    if not found["clips"]:
+        return {"failed": found["failed"]}
     frames, seconds = (sum(clip[key] for clip in found["clips"].values()) for key in ("frames", "seconds"))
     return {
         "frames_per_second": round(frames / seconds, 2),
         "peak_memory_mb": round(found["peak"] / 1e6, 1),
         "per_clip": {name: round(clip["frames"] / clip["seconds"], 2) for name, clip in found["clips"].items()},
+        "failed": found["failed"],
         "seconds_of_each": SECONDS,
         "threads": threads,
         "device": "cpu",
@@ -63,8 +70,13 @@ def _colorize_and_report(task: str) -> None:
     asked = json.loads(task)
     torch.set_num_threads(asked["threads"])
     model = load(asked["model"])
-    clips = {}
+    clips: dict[str, dict[str, float]] = {}
+    failed: dict[str, str] = {}
     for name, path in asked["clips"].items():
-        report = colorize_video(path, asked["target"], model=model, end=SECONDS, force=True, **asked["options"])
+        try:
+            report = colorize_video(path, asked["target"], model=model, end=SECONDS, force=True, **asked["options"])
+        except ZooError as error:
+            failed[name] = error.what.replace(path, name)
+            continue
         clips[name] = {"frames": report.frames, "seconds": report.seconds}
-    sys.stdout.write(json.dumps({"clips": clips, "peak": peak_resident()}) + "\n")
+    sys.stdout.write(json.dumps({"clips": clips, "failed": failed, "peak": peak_resident()}) + "\n")

@@ -68,6 +68,11 @@ _AGAINST: tuple[Metric, ...] = (
         reference="this project", of_set=True,
     ),
     Metric(
+        name="warp_share", title="warp error", unit="%", higher_is_better=False, low=0, high=_INF, decimals=0,
+        variant="mean warp error over that of every frame coloured by itself, the truth left aside",
+        reference="this project", of_set=True,
+    ),
+    Metric(
         name="gain_kept", title="gain", unit="dB", higher_is_better=True, low=-_INF, high=_INF, decimals=3,
         variant="mean gain over grey minus that of every frame coloured by itself",
         reference="this project",

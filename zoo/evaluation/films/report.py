@@ -95,7 +95,7 @@ def render(
         "colors": plots.palette_of([r.label for r in results]),
         "frames": sum(first.data["clips"][name]["frames"] for name in first.names),
         "few": len(first.names) < FEW,
-        "goals": [(AGAINST[name], _GOALS_SAID[name]) for name in AGAINST],
+        "goals": [(metric, _GOALS_SAID.get(name, "")) for name, metric in AGAINST.items()],
         "judged": [(r, judged(r)) for r in results],
         "metrics": list(METRICS.values()),
         "against": list(AGAINST.values()),
@@ -153,18 +153,18 @@ def strip_name(result: FilmResult, moment: Moment) -> str:
 
 
 def judged(result: FilmResult) -> list[Judged]:
-    """How the film does beside every frame by itself, and whether it reaches its goals; in the order of AGAINST."""
+    """How the film does beside every frame by itself, and whether it reaches its goals, in the order of AGAINST."""
     found = []
     for name, metric in AGAINST.items():
         entry = result.against.get(name)
         if entry is None:
             found.append(Judged(Cell("no cuts" if name == "cut_difference" else "not defined"), None))
             continue
-        low, high = GOALS[name]
         value = float(entry["value"])
         sign = "+" if name == "gain_kept" else ""
         text = "none" if name == "excess_share" and value <= 0 else number(value, metric.decimals, sign)
-        met = low <= round(value, metric.decimals) <= high
+        goal = GOALS.get(name)
+        met = None if goal is None else goal[0] <= round(value, metric.decimals) <= goal[1]
         found.append(Judged(Cell(text, span(entry.get("interval"), metric.decimals, sign), value), met))
     return found
 

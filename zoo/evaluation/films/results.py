@@ -117,6 +117,8 @@ def against(per_clip: Columns, cut_differences: Mapping[str, Sequence[Mapping[st
     with np.errstate(divide="ignore", invalid="ignore"):
         if each[0] > 0:
             drawn["excess_share"] = 100 * own / np.where(each > 0, each, np.nan)
+        if means[PER_FRAME, "warp_error"][0] > 0:
+            drawn["warp_share"] = 100 * means[FILM, "warp_error"] / means[PER_FRAME, "warp_error"]
         if means[PER_FRAME, "cf_abs"][0] > 0:
             drawn["cf_kept"] = 100 * means[FILM, "cf_abs"] / means[PER_FRAME, "cf_abs"]
     found = {name: _figure(values) for name, values in drawn.items()}
