@@ -135,7 +135,7 @@ def colorize_one(source: str | None, model: str, style: str = "", saturation: fl
             yield str(result.path)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _model(name: str) -> "zoo.Colorizer[Any]":
     return zoo.load(name)
 

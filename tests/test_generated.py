@@ -56,14 +56,14 @@ def test_edited_texts_are_stale(cards: Path) -> None:
         "regression.base.md": (r"value: [\d.]+", "value: 99"),
         "reports/free/README.md": (r"\*\*[\d.]+\*\*", "**99.99**"),
         "reports/eval/index.html": (r"<td[^>]*>", "<td>"),
-        "notes/fusion.md": ("vivid", "livid"),  # of which its card is made
+        "notes/fusion.md": ("vivid", "livid"),  # of which its cards are made
     }
     for file, (pattern, replacement) in edits.items():
         _edit(cards / file, pattern, replacement)
     done = call("--check", "--cards", cards)
     assert done.exit_code == 1
     stale = {line.partition(": ")[0] for line in done.output.splitlines() if line.endswith(": is stale")}
-    files = {*edits, "fusion.base.md"} - {"notes/fusion.md"}
+    files = {*edits, "fusion.base.md", "fusion.long.md"} - {"notes/fusion.md"}
     assert {Path(path).resolve() for path in stale} == {(cards / file).resolve() for file in files}
 
 

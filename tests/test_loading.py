@@ -213,7 +213,8 @@ def test_what_the_package_ships_loads(name: str) -> None:
         model = load(name)
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 1.5
-    assert sum(p.numel() for p in model.parameters()) <= 8_000_000
+    for network in model.parts or (model,):
+        assert sum(p.numel() for p in network.parameters()) <= 8_000_000
     assert bool(_answer(model).isfinite().all())
 
 
@@ -253,7 +254,7 @@ def test_a_saved_model_is_loaded_to_the_last_bit(name: str, tmp_path: Path) -> N
     again = load(f"local-dir:{model.save(tmp_path / 'a folder')}")
     assert type(again) is type(model)
     assert again.config == model.config
-    assert again.spec is model.spec
+    assert again.spec == model.spec
     assert again.weights is None
     assert again.state_dict().keys() == model.state_dict().keys()
     assert all(torch.equal(again.state_dict()[key], value) for key, value in model.state_dict().items())

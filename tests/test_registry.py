@@ -20,7 +20,7 @@ from zoo.errors import ConfigError, RegistryError, UnknownModelError
 from zoo.spec import ModelSpec, WeightsSpec, config_from_mapping, packaged_weights
 
 pytestmark = pytest.mark.usefixtures("registry_sandbox")
-BUILT_IN = ["classification", "fusion", "grayscale", "regression"]
+BUILT_IN = ["blend", "classification", "fusion", "grayscale", "regression"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def test_built_ins_are_listed_and_found() -> None:
         spec, cls = registry.find(name)
         assert spec.name == name
         assert issubclass(cls, Colorizer)
-        assert isinstance(cls(type(spec.config).tiny()), cls)
+        assert isinstance(contract.maker(name)(), cls)
 
 
 def test_register_adds_and_returns_the_class() -> None:

@@ -478,7 +478,7 @@ def test_package_refuses_what_would_break_the_zoo(photos: Path, tmp_path: Path) 
     manifest.parent.mkdir()
     assert main([str(write_config(tmp_path / "c.toml", steps=2)), "--data", str(photos), "--out", str(run)]) == 0
 
-    def pack(tag: str = "v1.0", data: str = 'm\u00fcde "alte" Fotos') -> None:
+    def pack(tag: str = "v1.0", data: str = 'm\u00fcde "alte" Fotos', stopped: bool = False) -> None:
         package.package(
             run,
             "regression",
@@ -487,6 +487,7 @@ def test_package_refuses_what_would_break_the_zoo(photos: Path, tmp_path: Path) 
             commercial_use=False,
             default=False,
             training_data=[data],
+            stopped=stopped,
             manifest=manifest,
         )
 
@@ -515,6 +516,9 @@ def test_package_refuses_what_would_break_the_zoo(photos: Path, tmp_path: Path) 
     with pytest.raises(ConfigError, match="not finished"):
         pack()
     assert manifest.read_bytes() == before
+    pack(stopped=True)
+    entry = tomllib.loads(manifest.read_text())["regression"]["v1.0"]
+    assert (entry["steps"], entry["planned_steps"]) == (1, 2)
 
 
 def read_network(run: Path) -> object:

@@ -53,6 +53,11 @@ def parser() -> argparse.ArgumentParser:
         "--training-data", action="append", default=[], metavar="TEXT", help="what the photos were; may be repeated"
     )
     p.add_argument("--default", action="store_true", help="put these weights first")
+    p.add_argument(
+        "--stopped",
+        action="store_true",
+        help="the run was stopped on purpose: its weights, of its last evaluation, are wanted",
+    )
     return p
 
 
@@ -67,6 +72,7 @@ def package(
     training_data: Sequence[str] = (),
     mean_with: Sequence[str] = (),
     changes: Sequence[str] = (),
+    stopped: bool = False,
     manifest: Path = MANIFEST,
 ) -> Path:
     """Copy the averaged weights of ``run`` as fp16 beside ``manifest`` and enter them there.
@@ -82,6 +88,7 @@ def package(
         mean_with: Other runs of the chain, with ``:`` and a weight other than 1 where wanted; the mean of all
             weights is packaged.
         changes: ``key=value`` in TOML, settings of the network that were chosen after training.
+        stopped: Whether a run that did not go to its last step was stopped on purpose.
         manifest: The manifest to enter them in.
 
     Raises:
@@ -120,11 +127,13 @@ def package(
         raise ConfigError(f"{run} trained another model", found=model, expected=name)
     network = config_from_mapping(type(spec.config), record["network"], "run.json: network")
     if evaluated < entry["steps"]:
-        raise ConfigError(
-            f"{run} is not finished",
-            found=f"step {evaluated} of {entry['steps']}",
-            remedy="continue it with --resume",
-        )
+        if not stopped:
+            raise ConfigError(
+                f"{run} is not finished",
+                found=f"step {evaluated} of {entry['steps']}",
+                remedy="continue it with --resume, or say that it was --stopped on purpose",
+            )
+        entry |= {"steps": evaluated, "planned_steps": entry["steps"]}
     if not entry["training_data"]:
         raise ConfigError(
             f"{run}: what the weights were trained on is not stated", remedy="say it with --training-data"
@@ -251,6 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             training_data=options.training_data,
             mean_with=options.mean_with,
             changes=options.changes,
+            stopped=options.stopped,
         )
     except ZooError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -72,9 +72,8 @@ def load_run(run: Path) -> Colorizer[Any]:
     try:
         record = json.loads((run / "run.json").read_text(encoding="utf-8"))
         spec, cls = registry.find(record["config"]["model"])
-        model: Colorizer[Any] = cls(config_from_mapping(type(spec.config), record["network"], "run.json: network"))
+        model = cls.build(spec, config_from_mapping(type(spec.config), record["network"], "run.json: network"))
         model.load_state_dict({k: v.float() for k, v in load_file(run / "weights.safetensors").items()}, strict=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ConfigError(f"{run} is not a run with weights", found=error) from error
-    model.spec = spec
     return model

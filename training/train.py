@@ -77,9 +77,13 @@ def build(config: RunConfig, start: Start | None) -> Colorizer[Any]:
         ZooError: An unknown model, network key, or weights that do not fit.
     """
     spec, cls = registry.find(config.model)
+    if spec.parts:
+        raise ConfigError(
+            f"model {spec.name!r} is made of others and has nothing of its own to train",
+            remedy=f"train its parts: {', '.join(spec.parts)}",
+        )
     changed = dataclasses.asdict(spec.config) | config.network
-    model: Colorizer[Any] = cls(config_from_mapping(type(spec.config), changed, "network"))
-    model.spec = spec
+    model = cls.build(spec, config_from_mapping(type(spec.config), changed, "network"))
     if start is None:
         if config.train.pretrained:
             model.init_pretrained()

@@ -3,7 +3,7 @@
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from zoo.errors import ImageError, OptionError
 from zoo.spec import OPTIONS, ModelSpec, WeightsSpec
 
 ConfigT = TypeVar("ConfigT")
+SelfT = TypeVar("SelfT", bound="Colorizer[Any]")
 ImageLike = Image.Image | npt.NDArray[Any] | str | os.PathLike[str]
 
 FORMAT_VERSION = 1
@@ -73,6 +74,19 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         for spec in (*(s for s in self.specs if s.config == config), *self.specs)[:1]:
             self.spec = spec
 
+    @classmethod
+    def build(cls: type[SelfT], spec: ModelSpec, config: Any, parts: "Sequence[Colorizer[Any]]" = ()) -> SelfT:
+        """A new network of this family, without weights of its own.
+
+        Args:
+            spec: The model that it is.
+            config: Its configuration: the spec's own, or another of that class.
+            parts: The models that it is made of, as the spec names them; families without parts take none.
+        """
+        model = cls(config, parts) if parts else cls(config)  # type: ignore[call-arg]
+        model.spec = spec
+        return model
+
     # What a family writes
 
     @abstractmethod
@@ -97,6 +111,11 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
     def backbone(self) -> nn.Module | None:
         """The part that may be frozen or learn at its own rate; None where there is none."""
         return None
+
+    @property
+    def parts(self) -> "tuple[Colorizer[Any], ...]":
+        """The models that this one is made of, in the order of ``spec.parts``; most have none."""
+        return ()
 
     def encode(self, L: Tensor) -> tuple[Tensor, ...]:
         """What `forward` accepts as ``features``: the backbone's output for L. Empty without a backbone."""
@@ -350,7 +369,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         folder.mkdir(parents=True, exist_ok=True)
         state = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
         (folder / "model.safetensors").write_bytes(save(state))
-        config = {"format_version": FORMAT_VERSION, "model": self.spec.name, "config": asdict(self.config)}  # type: ignore[call-overload]
+        config = {"format_version": FORMAT_VERSION, **_description(self)}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         return folder
 
@@ -403,6 +422,12 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         finally:
             for module in training:
                 module.training = True
+
+
+def _description(model: Colorizer[Any]) -> dict[str, Any]:
+    """What ``config.json`` says of a model, and in the same way of its parts, whose tensors lie in the same file."""
+    parts = {"parts": [_description(part) for part in model.parts]} if model.parts else {}
+    return {"model": model.spec.name, "config": asdict(model.config), **parts}
 
 
 def has_fast_bf16() -> bool:

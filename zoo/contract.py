@@ -53,21 +53,24 @@ class CheckResult:
 
 
 def maker(name: str) -> MakeModel:
-    """A function that makes the registered model ``name`` in its smallest configuration, untrained.
+    """A function that makes the registered model ``name`` in its smallest configuration, untrained; so are its parts.
 
     Raises:
-        UnknownModelError: No such model.
+        UnknownModelError: No such model, or none of a part's name.
     """
-    spec, cls = registry.find(name)
+    registry.find(name)
 
     def make() -> Colorizer[Any]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            model = cls(type(spec.config).tiny())
-        model.spec = spec
-        return model.eval()
+            return _tiny(name).eval()
 
     return make
+
+
+def _tiny(name: str) -> Colorizer[Any]:
+    spec, cls, _ = registry.find_weights(name)
+    return cls.build(spec, type(spec.config).tiny(), [_tiny(part) for part in spec.parts])
 
 
 def run(model: str | MakeModel) -> list[CheckResult]:
@@ -361,8 +364,7 @@ def check_save(make: MakeModel) -> None:
         config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
         state = load_file(Path(folder) / "model.safetensors")
     _require(config["model"] == model.spec.name, model, "saved under another name", config["model"])
-    again = type(model)(config_from_mapping(type(model.config), config["config"], "saved config"))
-    again.spec = model.spec
+    again = _new(model, config_from_mapping(type(model.config), config["config"], "saved config"))
     _require(again.config == model.config, model, "another config is read back", again.config, model.config)
     again.load_state_dict(state, strict=True)
     old, new = model.state_dict(), again.state_dict()
@@ -447,6 +449,11 @@ def _batch(model: Colorizer[Any]) -> Batch:
     hues = torch.tensor([[20.0, 10.0], [-15.0, 15.0], [5.0, -20.0], [-5.0, 30.0]])
     side = side // AB_STRIDE
     return Batch(L, hues[:, :, None, None].expand(4, 2, side, side).contiguous())
+
+
+def _new(model: Colorizer[Any], config: Any) -> Colorizer[Any]:
+    """Another network of the same shape, with weights of its own."""
+    return type(model).build(model.spec, config, [_new(part, part.config) for part in model.parts])
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

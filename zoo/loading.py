@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zoo import hub, registry
 from zoo.colorizer import FORMAT_VERSION, Colorizer
-from zoo.errors import OptionError, UnknownModelError, WeightsError
+from zoo.errors import ConfigError, OptionError, UnknownModelError, WeightsError, ZooError
 from zoo.spec import ModelSpec, WeightsSpec, config_from_mapping
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
@@ -37,14 +37,12 @@ def load(name: str, *, device: str | torch.device | None = None) -> Colorizer[An
         UnknownModelError: No such model or weights.
         WeightsError: Weights that are missing, damaged or do not fit the network.
         ConfigError: The configuration of a folder or repository does not fit its model.
+        RegistryError: A model that is made of others promises what they cannot keep.
         OptionError: No such device.
     """
     source = _find(name)
-    with torch.random.fork_rng(devices=[]):  # the initial weights draw from it, and are not wanted
-        model = source.cls(source.config)
-    model.spec, model.weights = source.spec, source.weights
-    if model.state_dict():
-        _fill(model, source.state_file(), name)
+    model = source.network()
+    _fill_from(source, model)
     try:
         place = torch.device(device or "cpu")
         if place.type == "meta":
@@ -78,11 +76,22 @@ def describe(name: str) -> ModelSpec:
         WeightsError: A folder or repository that cannot be read.
         ConfigError: Its configuration does not fit its model.
     """
-    source = _find(name)
     if name in registry.list_models():
-        return source.spec
+        return registry.find(name)[0]
+    source = _find(name)
     weights = () if source.weights is None else (source.weights,)
     return replace(source.spec, config=source.config, weights=weights)
+
+
+def parameters(name: str) -> int:
+    """How many parameters a model has; ``name`` as for `load`, no weights are loaded.
+
+    Raises:
+        UnknownModelError: No such model or weights.
+        WeightsError: A folder or repository that cannot be read.
+        ConfigError: Its configuration does not fit its model.
+    """
+    return sum(p.numel() for p in _find(name).network().parameters())
 
 
 class _Source(NamedTuple):
@@ -95,6 +104,13 @@ class _Source(NamedTuple):
     weights: WeightsSpec | None = None
     folder: Path | None = None
     repository: tuple[str, str] | None = None  # name and commit
+    parts: tuple["_Source", ...] = ()
+
+    def network(self) -> Colorizer[Any]:
+        with torch.random.fork_rng(devices=[]):  # the initial weights draw from it, and are not wanted
+            model = self.cls.build(self.spec, self.config, [part.network() for part in self.parts])
+        model.weights = self.weights
+        return model
 
     def state_file(self) -> Path:
         if self.folder is not None:
@@ -129,28 +145,29 @@ def _find(name: str) -> _Source:
             config_file = _existing(folder / CONFIG_FILE, name)
         except (OSError, RuntimeError) as error:  # a path too long, a user who is not there
             raise WeightsError(f"{name}: not a folder", found=error) from error
-        return _Source(name, *_read_config(config_file, name), folder=folder)
+        return _read_config(config_file, name)._replace(folder=folder)
     if name.startswith(HUB):
         match = _REPOSITORY.match(name.removeprefix(HUB))
         if match is None:
             raise UnknownModelError(f"{name!r} names no repository", expected=f"{HUB}OWNER/REPO@COMMIT")
         repository = (match["repo_id"], hub.resolve(match["repo_id"], match["revision"]))
         config_file = hub.download(*repository, CONFIG_FILE, None)
-        return _Source(name, *_read_config(config_file, name), repository=repository)
-    base, dot, tag = name.partition(".")
-    # A slash is refused by the registry, which must then see the whole of it.
-    spec, cls = registry.find(name if "/" in base + tag else base)
-    if not dot:
-        weights = spec.weights[0] if spec.weights else None
-    else:
-        weights = next((w for w in spec.weights if w.tag == tag), None)
-        if weights is None:
-            tags = ", ".join(f"{base}.{w.tag}" for w in spec.weights)
-            raise UnknownModelError(
-                f"model {base!r} has no weights tagged {tag!r}", expected=tags or f"{base!r}, which has none"
-            )
+        return _read_config(config_file, name)._replace(repository=repository)
+    spec, cls, weights = registry.find_weights(name)
     config = spec.config if weights is None or weights.config is None else weights.config
-    return _Source(name, spec, cls, config, weights)
+    return _Source(name, spec, cls, config, weights, parts=tuple(_find_part(part, name) for part in spec.parts))
+
+
+def _find_part(part: str, name: str) -> _Source:
+    try:
+        return _find(part)
+    except ZooError as error:
+        raise type(error)(
+            f"model {name!r}: its part {part!r} is not to be had: {error.what}",
+            found=error.found,
+            expected=error.expected,
+            remedy=error.remedy,
+        ) from error
 
 
 def _existing(path: Path, name: str) -> Path:
@@ -163,12 +180,12 @@ def _existing(path: Path, name: str) -> Path:
     return path
 
 
-def _read_config(path: Path, name: str) -> tuple[ModelSpec, type[Colorizer[Any]], Any]:
-    """The registry entry that a ``config.json`` names, and its configuration; nothing in it is run as code."""
+def _read_config(path: Path, name: str) -> _Source:
+    """What a ``config.json`` says: entries of the registry, and configurations; nothing in it is run as code."""
     where = f"{name}: {CONFIG_FILE}"
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-        version, model, values = table["format_version"], table["model"], table["config"]
+        version, _, values = table["format_version"], table["model"], table["config"]
     except OSError as error:
         raise WeightsError(f"{where} cannot be read", found=error.strerror) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -184,8 +201,40 @@ def _read_config(path: Path, name: str) -> tuple[ModelSpec, type[Colorizer[Any]]
             expected=f"format_version {FORMAT_VERSION}, config a table",
             remedy="a newer colorzoo may read it",
         )
+    return _described(table, name, where)
+
+
+def _described(table: Any, name: str, where: str) -> _Source:
+    """The model that a table of ``config.json`` describes, itself or a part of it."""
+    try:
+        model, values, parts = table["model"], table["config"], table.get("parts", [])
+        if not isinstance(values, dict) or not isinstance(parts, list):
+            raise TypeError(f"config of type {type(values).__name__}, parts of type {type(parts).__name__}")
+    except (AttributeError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"{where} is not one of colorzoo's",
+            found=f"{type(error).__name__}: {error}",
+            expected="a JSON object with model and config, and a list of parts where it is made of others",
+        ) from error
     spec, cls = registry.find(model)
-    return spec, cls, config_from_mapping(type(spec.config), values, f"{where}: config")
+    config = config_from_mapping(type(spec.config), values, f"{where}: config")
+    if bool(parts) != bool(spec.parts):
+        raise ConfigError(
+            f"{where}: model {model!r} {'without' if spec.parts else 'with'} parts",
+            found=f"{len(parts)} parts",
+            expected=", ".join(spec.parts) or "none",
+        )
+    inner = tuple(_described(part, name, f"{where}: part {n}") for n, part in enumerate(parts, 1))
+    return _Source(name, spec, cls, config, parts=inner)
+
+
+def _fill_from(source: _Source, model: Colorizer[Any]) -> None:
+    """Load the weights; those of a registered model that is made of others are theirs."""
+    if source.parts and source.folder is None and source.repository is None:
+        for part, own in zip(source.parts, model.parts, strict=True):
+            _fill_from(part, own)
+    elif model.state_dict():
+        _fill(model, source.state_file(), source.name)
 
 
 def _fill(model: Colorizer[Any], path: Path, name: str) -> None:

@@ -6,11 +6,12 @@ import logging
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import RegistryError, UnknownModelError
-from zoo.spec import OPTIONS, ModelSpec, WeightsSpec
+from zoo.spec import OPTIONS, ModelSpec, WeightsSpec, combined_weights
 
 if TYPE_CHECKING:
     from zoo.colorizer import Colorizer
@@ -54,6 +55,8 @@ def register(*specs: ModelSpec) -> Callable[[C], C]:
                 f"model name {taken[0]!r} is already taken by {owner.__module__}.{owner.__qualname__}",
                 remedy="choose another name",
             )
+        for spec in specs:
+            _check_parts(spec, {name: s for name, (s, _) in _models.items()} | {s.name: s for s in specs})
         cls.specs = (*cls.__dict__.get("specs", ()), *specs)
         cls.spec = cls.specs[0]
         _models.update({s.name: (s, cls) for s in specs})
@@ -99,6 +102,12 @@ def check(spec: ModelSpec) -> None:
         )
     if ("style" in spec.supports) != (len(spec.styles) > 1):
         raise RegistryError(f"{where}: supports 'style' goes with at least two styles", found=spec.styles)
+    if any(bool(w.parts) != bool(spec.parts) for w in spec.weights):
+        raise RegistryError(
+            f"{where}: weights of its own",
+            found=f"parts {', '.join(spec.parts) or 'none'}",
+            expected="the weights of a model made of parts are its parts'; no other has such",
+        )
     tags = [w.tag for w in spec.weights]
     if len(set(tags)) != len(tags):
         raise RegistryError(f"{where}: two weights with one tag", found=", ".join(tags))
@@ -107,12 +116,12 @@ def check(spec: ModelSpec) -> None:
 
 
 def _check_weights(weights: WeightsSpec, where: str) -> None:
-    places = [p for p in ("packaged", "repo_id", "convert_from") if getattr(weights, p) is not None]
+    places = [p for p in ("packaged", "repo_id", "convert_from", "parts") if getattr(weights, p)]
     if len(places) != 1:
         raise RegistryError(
             f"{where}: not exactly one place",
             found=" and ".join(places) or "none",
-            expected="packaged, repo_id or convert_from",
+            expected="packaged, repo_id, convert_from or parts",
         )
     if not _TAG.match(weights.tag):
         raise RegistryError(f"{where}: bad tag", found=repr(weights.tag), expected="letters, digits, '_', '-', '.'")
@@ -128,6 +137,22 @@ def _check_weights(weights: WeightsSpec, where: str) -> None:
             found=f"revision {weights.revision!r}, filename {weights.filename!r}",
             expected="a 40-digit commit and a file name",
         )
+
+
+def _check_parts(spec: ModelSpec, known: dict[str, ModelSpec]) -> None:
+    """Refuse a model that is a part of itself, directly or through others."""
+    waiting, seen = list(spec.parts), set()
+    while waiting:
+        base = waiting.pop().partition(".")[0]
+        if base == spec.name:
+            raise RegistryError(
+                f"model {spec.name!r} would be a part of itself",
+                found=f"parts {', '.join(spec.parts)}",
+                expected="other models",
+            )
+        if base in known and base not in seen:
+            seen.add(base)
+            waiting += known[base].parts
 
 
 def _discover() -> None:
@@ -166,7 +191,9 @@ def list_models() -> list[str]:
 
 
 def find(name: str) -> tuple[ModelSpec, "type[Colorizer[Any]]"]:
-    """The spec and the class of a model; ``class(spec.config)`` builds the untrained network.
+    """The spec and the class of a model; ``class.build(spec, spec.config)`` is its untrained network.
+
+    The spec of a model made of others has their weights together, where all of these are known here.
 
     Raises:
         UnknownModelError: No such model; near names are offered.
@@ -175,7 +202,8 @@ def find(name: str) -> tuple[ModelSpec, "type[Colorizer[Any]]"]:
     if not isinstance(name, str):
         raise UnknownModelError("model name is not text", found=repr(name), expected="e.g. 'fusion'")
     if name in _models:
-        return _models[name]
+        spec, cls = _models[name]
+        return (replace(spec, weights=_weights_of(spec.parts)), cls) if spec.parts else (spec, cls)
     if "/" in name:
         raise UnknownModelError(
             f"model name {name!r} has a slash",
@@ -188,3 +216,45 @@ def find(name: str) -> tuple[ModelSpec, "type[Colorizer[Any]]"]:
         expected=f"one of {', '.join(sorted(_models))}",
         remedy=f"did you mean {' or '.join(repr(n) for n in near)}?" if near else "see `colorzoo list`",
     )
+
+
+def find_weights(name: str) -> tuple[ModelSpec, "type[Colorizer[Any]]", WeightsSpec | None]:
+    """What `find` gives, and the weights: those of ``fusion.TAG``, or the default ones, None where there are none.
+
+    Raises:
+        UnknownModelError: No such model or weights.
+    """
+    base, dot, tag = str(name).partition(".")
+    # A slash is refused by find, which must then see the whole of it.
+    spec, cls = find(name if "/" in base + tag or not dot else base)
+    if not dot:
+        return spec, cls, spec.weights[0] if spec.weights else None
+    for weights in spec.weights:
+        if weights.tag == tag:
+            return spec, cls, weights
+    tags = ", ".join(f"{base}.{w.tag}" for w in spec.weights)
+    raise UnknownModelError(
+        f"model {base!r} has no weights tagged {tag!r}", expected=tags or f"{base!r}, which has none"
+    )
+
+
+def is_packaged(weights: WeightsSpec) -> bool:
+    """Whether weights, or all that they consist of, come with an installed package."""
+    if not weights.parts:
+        return weights.packaged is not None
+    found = [find_weights(part)[2] for part in weights.parts]
+    return all(part is not None and is_packaged(part) for part in found)
+
+
+def _weights_of(parts: tuple[str, ...]) -> tuple[WeightsSpec, ...]:
+    """The weights of a model's parts together; none where those of a part are not known, as on the Hub."""
+    found = {}
+    for part in parts:
+        try:
+            spec, _, weights = find_weights(part)
+        except UnknownModelError:
+            return ()
+        if weights is None:
+            return ()
+        found[f"{spec.name}.{weights.tag}"] = weights
+    return (combined_weights(found),)

@@ -4,9 +4,10 @@ Imports no torch.
 """
 
 import difflib
+import hashlib
 import tomllib
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from zoo.errors import ConfigError, WeightsError
 
 WEIGHTS_DIR = Path(__file__).parent / "weights"
 OPTIONS = frozenset({"style", "temperature", "seed"})
+COMBINED_TAG = "parts"  # of weights that are those of several models together
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,8 +25,8 @@ class WeightsSpec:
     """One set of weights: where it lies, its sha256, what it was trained on, under which licence.
 
     Exactly one place is given: ``packaged`` (a file in ``zoo/weights``; plug-ins give the whole path of their
-    own), the Hub (``repo_id``, ``revision``, ``filename``; pinned by a 40-digit commit) or ``convert_from``.
-    What is not known is None, never invented.
+    own), the Hub (``repo_id``, ``revision``, ``filename``; pinned by a 40-digit commit), ``convert_from``, or
+    ``parts``, the full names of other weights that these are together. What is not known is None, never invented.
     """
 
     tag: str
@@ -39,6 +41,7 @@ class WeightsSpec:
     revision: str | None = None
     filename: str | None = None
     convert_from: str | None = None
+    parts: tuple[str, ...] = ()
     commit: str | None = None  # of this project, when the weights were packaged
     training_config: str | None = None  # file in training/configs
     config: object | None = None  # the network these weights fit, where it is not the model's own
@@ -50,7 +53,8 @@ class ModelSpec:
 
     ``working_size`` is the side in pixels of the square whose area the network's input has; both sides of it
     are multiples of ``multiple_of``. ``supports`` names the run-time options it takes beyond those that all
-    models take.
+    models take. ``parts`` are the names, as `zoo.load` takes them, of models that it is made of: loading hands them
+    over, and the registry fills in ``weights``, which are theirs together.
     """
 
     name: str
@@ -143,6 +147,42 @@ def weights_from_entry(tag: str, entry: Mapping[str, Any], config_class: type[An
         )
     except KeyError as error:
         raise WeightsError(f"{where} lacks a key", expected=error.args[0]) from None
+
+
+def combined_weights(parts: Mapping[str, WeightsSpec]) -> WeightsSpec:
+    """What is known of weights that are used together.
+
+    All their licences hold at once, as in SPDX's ``AND``; commercial use is allowed where each allows it. The sha256 is
+    that of theirs, so that another part makes it another.
+
+    Args:
+        parts: By full name, such as ``fusion.base``.
+    """
+    hashes, sizes = [w.sha256 for w in parts.values()], [w.size_bytes for w in parts.values()]
+    licenses = dict.fromkeys(f"({w.license})" if " OR " in w.license else w.license for w in parts.values())
+    return WeightsSpec(
+        tag=COMBINED_TAG,
+        sha256=None if None in hashes else hashlib.sha256("\n".join(map(str, hashes)).encode()).hexdigest(),
+        size_bytes=None if None in sizes else sum(size or 0 for size in sizes),
+        license=" AND ".join(licenses),
+        commercial_use=all(w.commercial_use for w in parts.values()),
+        training_data=tuple(dict.fromkeys(s for w in parts.values() for s in statements(w.training_data))),
+        source_url=None,
+        parts=tuple(parts),
+    )
+
+
+def statements(lines: Sequence[str]) -> list[str]:
+    """Statements of which some run over several lines: a line that ends in a comma or colon goes on in the next."""
+    found: list[str] = []
+    goes_on = False
+    for line in lines:
+        if goes_on:
+            found[-1] += f" {line.strip()}"
+        else:
+            found.append(line.strip())
+        goes_on = line.rstrip().endswith((",", ":"))
+    return found
 
 
 def packaged_weights(name: str, config_class: type[Any]) -> tuple[WeightsSpec, ...]:

@@ -26,7 +26,7 @@ def list_(as_json: AsJson = False) -> None:
         table.append(
             (
                 spec.name,
-                weights.tag if weights else "not trained" if _parameters(spec) else "not needed",
+                weights.tag if weights else _without_weights(spec),
                 weights.license if weights else "-",
                 _yes(weights.commercial_use) if weights else "-",
                 _megabytes(weights) if weights else "-",
@@ -47,7 +47,7 @@ def show(
     from zoo import loading
 
     spec = loading.describe(name)
-    parameters = _parameters(spec)
+    parameters = loading.parameters(name)
     if as_json:
         typer.echo(json.dumps(_as_dict(spec) | {"parameters": parameters}, indent=2))
         return
@@ -63,7 +63,8 @@ def show(
     _print_fields(fields)
     _print_fields({f"config {key}": value for key, value in _as_dict(spec)["config"].items()})
     if not spec.weights:
-        typer.echo("  not trained: no weights" if parameters else "  no weights needed")
+        untrained = "not trained: no weights" if parameters else "no weights needed"
+        typer.echo("  weights: those of its parts" if spec.parts else f"  {untrained}")
     for weights in spec.weights:
         typer.echo(f"\n{spec.name}.{weights.tag}" + (" (default)" if weights is spec.weights[0] else ""))
         known = _plain(asdict(weights))
@@ -73,11 +74,13 @@ def show(
         _print_fields({f"config {key}": value for key, value in config.items()})
 
 
-def _parameters(spec: "ModelSpec") -> int:
-    from zoo import registry
+def _without_weights(spec: "ModelSpec") -> str:
+    """What `list` says of a model that has no weights to show."""
+    from zoo import loading
 
-    config = (spec.weights[0].config if spec.weights else None) or spec.config
-    return sum(p.numel() for p in registry.find(spec.name)[1](config).parameters())
+    if spec.parts:  # they may be far away, or missing, which a list is not to ask
+        return "of its parts"
+    return "not trained" if loading.parameters(spec.name) else "not needed"
 
 
 def _print_fields(fields: dict[str, Any]) -> None:

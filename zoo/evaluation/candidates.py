@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -143,8 +143,15 @@ def candidate_called(label: str, sha256: str | None, device: str | None = None) 
 def shared_forward(network: Colorizer[Any]) -> Iterator[None]:
     """Within it a built-in network's last output is kept for the same L: styles and temperatures share it.
 
-    Of plug-ins it is not known that their output depends on L alone; they are left as they are.
+    Of plug-ins it is not known that their output depends on L alone; they are left as they are. A model that is made of
+    others asks these for their answers, so that it is their output that is kept.
     """
+    if network.parts:
+        with ExitStack() as stack:
+            for part in network.parts:
+                stack.enter_context(shared_forward(part))
+            yield
+        return
     if not type(network).__module__.startswith("zoo.models."):
         yield
         return
@@ -169,7 +176,7 @@ def _all() -> list[str]:
     names = []
     for name in registry.list_models():
         spec = registry.find(name)[0]
-        names += [f"{name}.{w.tag}" if i else name for i, w in enumerate(spec.weights) if w.packaged is not None]
+        names += [f"{name}.{w.tag}" if i else name for i, w in enumerate(spec.weights) if registry.is_packaged(w)]
     return names
 
 

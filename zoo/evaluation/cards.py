@@ -39,7 +39,7 @@ from zoo.evaluation.tables import (
     protocol_line,
     what_it_is,
 )
-from zoo.spec import ModelSpec, WeightsSpec
+from zoo.spec import ModelSpec, WeightsSpec, statements
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -113,7 +113,7 @@ def card(
         "## Intended use",
         sections["Intended use"],
         "## Training data",
-        bullet_list(escaped(line) for line in _joined(weights.training_data)),
+        bullet_list(escaped(line) for line in statements(weights.training_data)),
         "## Training",
         _training(weights),
         "## Results",
@@ -306,14 +306,28 @@ def _facts(spec: ModelSpec, weights: WeightsSpec, own: Sequence[Result]) -> str:
         "Styles": ", ".join(map(in_code, spec.styles)),
         "Options": ", ".join(map(in_code, options)),
         "Parameters": f"{parameters:,}" if parameters else "",
-        "File": f"[{in_code(str(weights.packaged))}](../zoo/weights/{quote(str(weights.packaged))}), "
-        f"{fixed(weights.size_bytes and weights.size_bytes / 1e6, 1)} MB, comes with the package",
-        "sha256": in_code(str(weights.sha256)),
+        **_place(weights),
         "Licence of the weights": escaped(weights.license),
         "Commercial use": "yes" if weights.commercial_use else "**no**, because of the [training data](#training-data)",
         "Source": escaped(weights.source_url or ""),
     }
     return bullet_list(f"**{key}**: {value}" for key, value in facts.items() if value)
+
+
+def _place(weights: WeightsSpec) -> dict[str, str]:
+    """Where the weights are, and how large."""
+    size = f"{fixed(weights.size_bytes and weights.size_bytes / 1e6, 1)} MB"
+    if weights.parts:
+        return {"Made of": f"{_parts(weights)}; {size} together, comes with the package"}
+    name = str(weights.packaged)
+    return {
+        "File": f"[{in_code(name)}](../zoo/weights/{quote(name)}), {size}, comes with the package",
+        "sha256": in_code(str(weights.sha256)),
+    }
+
+
+def _parts(weights: WeightsSpec) -> str:
+    return ", ".join(f"[{in_code(part)}]({quote(part)}.md)" for part in weights.parts)
 
 
 def _usage(spec: ModelSpec, weights: WeightsSpec) -> str:
@@ -330,6 +344,8 @@ def _usage(spec: ModelSpec, weights: WeightsSpec) -> str:
 
 
 def _training(weights: WeightsSpec) -> str:
+    if weights.parts:
+        return f"Not trained itself: see its parts, {_parts(weights)}."
     said = []
     if weights.training_config:
         name = weights.training_config
@@ -425,16 +441,3 @@ def _provenance(results: Sequence[Result]) -> str:
         if (path := f"results/{r.benchmark}/{r.file_name}")
     )
     return f"Generated from {files}; numbers come from there. In brackets: the first 12 digits of each file's sha256."
-
-
-def _joined(lines: Sequence[str]) -> list[str]:
-    """Statements of which some run over several lines: a line that ends in a comma or colon goes on in the next."""
-    found: list[str] = []
-    goes_on = False
-    for line in lines:
-        if goes_on:
-            found[-1] += f" {line.strip()}"
-        else:
-            found.append(line.strip())
-        goes_on = line.rstrip().endswith((",", ":"))
-    return found

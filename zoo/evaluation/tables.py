@@ -36,7 +36,7 @@ def carded() -> list[tuple[ModelSpec, WeightsSpec]]:
     for name in registry.list_models():
         spec, cls = registry.find(name)
         if cls.__module__.startswith("zoo.models."):
-            found += [(spec, weights) for weights in spec.weights if weights.packaged is not None]
+            found += [(spec, weights) for weights in spec.weights if registry.is_packaged(weights)]
     return found
 
 
