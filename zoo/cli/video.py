@@ -1,21 +1,46 @@
-"""`colorzoo video`: from a film to the same film in colour."""
+"""`colorzoo video`: from a film, an animation or numbered pictures to the same in colour."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.cli.colorize import Device, Force, Saturation, Style, Temperature, WorkingSize
+from zoo.cli.colorize import (
+    Device,
+    Force,
+    Saturation,
+    Style,
+    Temperature,
+    WorkingSize,
+    _label,
+    _options_by_column,
+    _parse_models,
+)
 
 if TYPE_CHECKING:
-    from zoo.video.transcode import Progress
+    from zoo.video.transcode import Look, Progress, Report
 
 _SECONDS = 10  # between lines where there is no terminal
+_SHOWN = 5  # damaged frames whose times are told
 
 
 def video(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A film.")],
-    target: Annotated[str, typer.Argument(metavar="OUT", help="The film in colour: .mp4, .m4v, .mov, .mkv or .webm.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="IN",
+            help="A film, an animated GIF or WebP, a folder of pictures, or their names as frames/%05d.png.",
+        ),
+    ],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="OUT",
+            help="The same in colour: .mp4, .m4v, .mov, .mkv, .webm, .gif, .webp, a folder, or names as out/%05d.png.",
+        ),
+    ],
     model: Annotated[str, typer.Option("--model", "-m", help="As in `colorzoo list`.")] = "fusion",
     style: Style = None,
     saturation: Saturation = 1.0,
@@ -32,45 +57,96 @@ def video(
     preset: Annotated[str, typer.Option(help="Speed of the encoder, ultrafast to veryslow.")] = "medium",
     start: Annotated[float, typer.Option(help="Where to begin, in seconds.")] = 0.0,
     end: Annotated[float | None, typer.Option(help="Where to stop, in seconds.", show_default="the end")] = None,
+    fps: Annotated[
+        str | None,
+        typer.Option(help="Frames a second of pictures, such as 24 or 24000/1001.", show_default="25"),
+    ] = None,
+    preview: Annotated[bool, typer.Option("--preview", help="Show the grey film on the left.")] = False,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            help="Several models in one film in place of --model: names with commas between, each with a style if "
+            "wanted, as fusion,fusion:vivid. Or all."
+        ),
+    ] = None,
     device: Device = "cpu",
     force: Force = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what an interrupted run has left, if it has.")
+    ] = False,
 ) -> None:
     """Colour a film.
 
-    Its brightness is written through, its sound, subtitles and time stamps are copied. Colours it has are ignored.
+    Its brightness is written through, its sound, subtitles, chapters and time stamps are copied. Colours it has are
+    ignored. An interrupted run leaves OUT.partial, which can be played, and from which --resume goes on.
     """
     from zoo import loading
     from zoo.video import colorize_video
 
+    options: dict[str, Any] = {"saturation": saturation, "working_size": working_size}
+    given = {"style": style, "temperature": temperature}
+    if compare is not None:
+        options = {"compare": _looks(compare, options, given, device)}
+    else:
+        options |= given | {"model": loading.load(model, device=device)}
     bar = _Bar()
     try:
         report = colorize_video(
             source,
             target,
-            model=loading.load(model, device=device),
-            style=style,
-            saturation=saturation,
-            temperature=temperature,
-            working_size=working_size,
             keyframe_interval=keyframe_interval,
             crf=crf,
             preset=preset,
             start=start,
             end=end,
+            fps=fps,
+            preview=preview,
             force=force,
+            resume=resume,
             progress=bar,
+            **options,
         )
     except KeyboardInterrupt:
-        typer.echo(f"interrupted: {target} was not written", err=True)
+        bar.close()
+        typer.echo(_interrupted(Path(target)), err=True)
         raise typer.Exit(130) from None
     finally:
         bar.close()
-    for stream in report.left_out:
-        typer.echo(f"left out: {stream}", err=True)
+    _tell(report, target)
+
+
+def _looks(names: str, common: dict[str, Any], given: dict[str, Any], device: str) -> "list[Look]":
+    from zoo import loading
+    from zoo.video.transcode import Look
+
+    wanted = _parse_models(names)
+    loaded = {name: loading.load(name, device=device) for name in dict(wanted)}
+    options = _options_by_column(wanted, [loaded[name] for name, _ in wanted], common, given)
+    return [Look(_label(n, o), loaded[n], o) for (n, _), o in zip(wanted, options, strict=True)]
+
+
+def _interrupted(target: Path) -> str:
+    from zoo.video import partial
+
+    part = partial.path_of(target)
+    if part.exists():
+        return f"interrupted: what was done is {part}; --resume goes on from it"
+    if target.is_dir():
+        return f"interrupted: the pictures that were done are in {target}; --resume goes on from them"
+    return f"interrupted: {target} was not written"
+
+
+def _tell(report: "Report", target: str) -> None:
+    for line in (*(f"left out: {stream}" for stream in report.left_out), *(f"note: {note}" for note in report.notes)):
+        typer.echo(line, err=True)
     if report.damaged:
-        typer.echo(f"{report.damaged} damaged frames show the one before", err=True)
-    rate = report.frames / max(report.seconds, 1e-6)
-    typer.echo(f"{report.frames} frames, {rate:.1f} a second, {report.runs} seen by the model: {target}")
+        times = ", ".join(f"{seconds:.2f}" for seconds in report.damaged[:_SHOWN])
+        more = f" and {len(report.damaged) - _SHOWN} more" if len(report.damaged) > _SHOWN else ""
+        typer.echo(f"{len(report.damaged)} damaged frames, at {times} seconds{more}", err=True)
+    made = report.frames - report.kept
+    kept = f" and {report.kept} kept" if report.kept else ""
+    rate = made / max(report.seconds, 1e-6)
+    typer.echo(f"{made} frames{kept}, {rate:.1f} a second, {report.runs} seen by the model: {target}")
 
 
 class _Bar:
@@ -79,12 +155,26 @@ class _Bar:
     def __init__(self) -> None:
         from tqdm import tqdm
 
-        on_terminal = sys.stderr.isatty()
-        self._bar = tqdm(unit="frame", mininterval=0.2 if on_terminal else _SECONDS, disable=None, file=sys.stderr)
+        self._on_terminal = sys.stderr.isatty()
+        self._bar = tqdm(unit="frame", mininterval=0.2, disable=not self._on_terminal, file=sys.stderr)
+        self._told = time.monotonic()
 
     def __call__(self, at: "Progress") -> None:
-        self._bar.total = at.total
-        self._bar.update(at.done - self._bar.n)
+        if self._on_terminal:
+            if not self._bar.n:
+                self._bar.initial = at.done - 1  # of an earlier run, which says nothing of this one's speed
+                self._bar.n = at.done - 1
+            self._bar.total = at.total
+            self._bar.update(at.done - self._bar.n)
+        elif time.monotonic() - self._told > _SECONDS:
+            self._told = time.monotonic()
+            typer.echo(_line(at), err=True)
 
     def close(self) -> None:
         self._bar.close()
+
+
+def _line(at: "Progress") -> str:
+    total = "" if at.total is None else f"/{at.total}"
+    left = "" if at.left is None else f", {int(at.left) // 60}:{int(at.left) % 60:02d} left"
+    return f"{at.done}{total} frames, {at.rate:.1f} a second{left}"

@@ -1,0 +1,347 @@
+"""Numbered pictures, animated GIF and WebP: read and written, with their names, times and lightness."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from clips import Orange, about, luma, lumas, make, orange, read, times_of
+from PIL import Image
+
+from zoo import color, images
+from zoo.errors import OptionError, VideoError
+from zoo.video.transcode import Progress, colorize_video
+
+
+@pytest.fixture
+def model() -> Orange:
+    return orange()
+
+
+def picture(i: int, size: tuple[int, int] = (48, 64), dtype: str = "uint8") -> Any:
+    """Frame i of a film, full range grey, (H, W)."""
+    grey = luma(i, *size)
+    return grey if dtype == "uint8" else grey.astype(np.uint16) * 257 + 100
+
+
+def write(folder: Path, numbers: Any, name: str = "f{:03d}.png", **options: Any) -> Path:
+    folder.mkdir(exist_ok=True)
+    for i in numbers:
+        images.write(folder / name.format(i), picture(i, **options))
+    return folder
+
+
+def animate(path: Path, durations: list[int], *, alpha: bool = False, loop: int | None = 0) -> Path:
+    """A GIF or WebP of ``picture``."""
+    frames = []
+    for i in range(len(durations)):
+        frame = Image.fromarray(np.dstack([picture(i)] * 3))
+        if alpha:
+            hole = np.full((48, 64), 255, np.uint8)
+            hole[:10, : 10 + i] = 0
+            frame.putalpha(Image.fromarray(hole))
+        frames.append(frame)
+    options: dict[str, Any] = {} if loop is None else {"loop": loop}
+    if path.suffix == ".webp":
+        options["lossless"] = True
+    elif alpha:
+        options["disposal"] = 2
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, **options)
+    return path
+
+
+def shown(path: Path) -> tuple[list[np.ndarray], list[int], int | None]:
+    """The frames (H, W, 4), how long each is shown in ms, and the loop count."""
+    frames, durations = [], []
+    with Image.open(path) as image:
+        for n in range(image.n_frames):
+            image.seek(n)
+            image.load()
+            frames.append(np.asarray(image.convert("RGBA")))
+            durations.append(int(image.info["duration"]))
+        return frames, durations, image.info.get("loop")
+
+
+def lightness(pixels: Any) -> Any:
+    """L (H, W) of sRGB (H, W) or (H, W, 3 or 4), any depth."""
+    pixels = pixels if pixels.ndim == 3 else np.dstack([pixels] * 3)
+    rgb = torch.from_numpy(pixels[..., :3].astype(np.float32) / np.iinfo(pixels.dtype).max)
+    return color.rgb_to_lab(rgb.permute(2, 0, 1)[None])[0, 0].numpy()
+
+
+def is_orange(pixels: Any) -> bool:
+    red, green, blue = (pixels[..., c].astype(float).mean() for c in range(3))
+    return red > green > blue
+
+
+def test_a_folder_becomes_a_film(model: Orange, tmp_path: Path) -> None:
+    folder = write(tmp_path / "in", range(8, 13), "shot {}.png")  # 9 comes before 10
+    (folder / "notes.txt").write_text("no picture")
+    (folder / ".hidden.png").write_text("nor this")
+    report = colorize_video(folder, tmp_path / "out.mp4", model=model, fps=12.5, crf=0)
+    assert report.frames == 5
+    assert times_of(tmp_path / "out.mp4") == [80 * i for i in range(5)]
+    assert about(tmp_path / "out.mp4").rate == Fraction(25, 2)
+    for i, plane in enumerate(lumas(tmp_path / "out.mp4")):
+        assert np.abs(plane - (16 + picture(8 + i) * (219 / 255))).max() <= 0.5
+    assert report.notes == []
+
+
+@pytest.mark.parametrize("source", ["in/f%03d.png", "in/f*.png", "in/f00[0-4].png", "in"])
+@pytest.mark.parametrize("target", ["out", "out/", "out/%04d.tif", "out/x%d.jpg"])
+def test_pictures_become_pictures_of_their_numbers(source: str, target: str, model: Orange, tmp_path: Path) -> None:
+    write(tmp_path / "in", range(5))
+    report = colorize_video(tmp_path / source, f"{tmp_path}/{target}", model=model)
+    assert report.frames == 5
+    names = sorted(p.name for p in (tmp_path / "out").iterdir())
+    expected = {"out/%04d.tif": "{:04d}.tif", "out/x%d.jpg": "x{}.jpg"}.get(target, "f{:03d}.png")
+    assert names == [expected.format(i) for i in range(5)]
+    for i, name in enumerate(names):
+        pixels = images.read(tmp_path / "out" / name).pixels
+        assert is_orange(pixels)
+        if not name.endswith("jpg"):
+            assert np.abs(lightness(pixels) - lightness(picture(i))).max() <= 0.5
+
+
+def test_sixteen_bits_and_alpha_are_kept(model: Orange, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    alpha = np.full((48, 64), 65535, np.uint16)
+    alpha[:10] = 30_000
+    for i in range(3):
+        images.write(folder / f"{i}.png", picture(i, dtype="uint16"), alpha=alpha)
+    colorize_video(folder, tmp_path / "out", model=model)
+    for i in range(3):
+        done = images.read(tmp_path / "out" / f"{i}.png")
+        assert done.pixels.dtype == np.uint16
+        assert np.array_equal(done.alpha, alpha)
+        assert np.abs(lightness(done.pixels) - lightness(picture(i, dtype="uint16"))).max() <= 0.5
+        assert len(np.unique(done.pixels[..., 1] & 255)) > 10
+    colorize_video(folder, tmp_path / "out.mp4", model=model)
+    assert read(tmp_path / "out.mp4")[0].format.name == "yuv420p"
+
+
+@pytest.mark.parametrize(("pix_fmt", "dtype"), [("yuv420p", np.uint8), ("yuv420p10le", np.uint16)])
+def test_a_film_becomes_pictures(pix_fmt: str, dtype: Any, model: Orange, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mkv", pix_fmt=pix_fmt, frames=6)
+    report = colorize_video(source, tmp_path / "out", model=model, start=0.08)
+    names = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert names == [f"00000{i}.png" for i in range(1, 5)]
+    assert report.frames == 4
+    pixels = images.read(tmp_path / "out" / names[0]).pixels
+    assert pixels.dtype == dtype
+    full = 255 if dtype == np.uint8 else 65535
+    expected = ((luma(2, 48, 64) - 16.0) / 219).clip(0, 1) * full
+    assert np.abs(lightness(pixels) - lightness(expected.round().astype(dtype))).max() <= 0.5
+
+
+def test_missing_numbers_are_an_error_of_a_pattern_and_a_note_of_a_folder(model: Orange, tmp_path: Path) -> None:
+    folder = write(tmp_path / "in", [1, 2, 4, 5, 6, 7, 9, 10, 11, 20])
+    with pytest.raises(VideoError, match=r"missing in between; found: no number 3, 8, 12 to 19"):
+        colorize_video(folder / "f%03d.png", tmp_path / "out.mp4", model=model)
+    assert not (tmp_path / "out.mp4").exists()
+    write(folder, [12, 13, 14, 15])
+    report = colorize_video(folder, tmp_path / "out.mp4", model=model)
+    assert report.frames == 14
+    assert report.notes == [f"{folder}: no number 3, 8, 16 to 19; the others were taken"]
+    days = write(tmp_path / "days", [20_240_101, 20_240_315, 20_241_231])  # these are no numbers of frames
+    assert colorize_video(days, tmp_path / "days.mp4", model=model).notes == []
+
+
+@pytest.mark.parametrize("target", ["out.mp4", "out"])
+def test_pictures_that_cannot_be_used_are_told_and_the_rest_goes_on(target: str, model: Orange, tmp_path: Path) -> None:
+    folder = write(tmp_path / "in", range(8))
+    (folder / "f000.png").write_bytes(b"")
+    (folder / "f003.png").write_text("not a picture")
+    whole = (folder / "f005.png").read_bytes()
+    (folder / "f005.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "f006.png").unlink()
+    write(folder, [6], size=(48, 32))
+    report = colorize_video(folder, tmp_path / target, model=model)
+    assert report.damaged == pytest.approx([0, 0.12, 0.2, 0.24])
+    assert [note.split(":")[0] for note in report.notes] == [str(folder / f"f00{i}.png") for i in (0, 3, 5, 6)]
+    assert "another size; found: 32 x 48 pixels; expected: 64 x 48" in report.notes[-1]
+    if target == "out":
+        assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"f00{i}.png" for i in (1, 2, 4, 7)]
+    else:
+        after = lumas(tmp_path / "out.mp4")
+        assert len(after) == 8
+        for lost, instead in ((0, 1), (3, 2), (5, 4), (6, 4)):
+            assert np.abs(after[lost].astype(int) - (16 + picture(instead) * (219 / 255))).mean() < 3
+
+
+def test_an_interrupted_run_of_pictures_is_gone_on_with(model: Orange, tmp_path: Path) -> None:
+    folder, out = write(tmp_path / "in", range(12)), tmp_path / "out"
+
+    def stop(at: Progress) -> None:
+        if at.done == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        colorize_video(folder, out, model=model, progress=stop, keyframe_interval=2)
+    done = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
+    assert 1 <= len(done) <= 8
+    assert not any(name.startswith(".") for name in done)
+    with pytest.raises(VideoError, match=r"exists already; .*resume"):
+        colorize_video(folder, out, model=model)
+    report = colorize_video(folder, out, model=model, resume=True)
+    assert (report.kept, report.frames) == (len(done), 12)
+    assert sorted(p.name for p in out.iterdir()) == [f"f{i:03d}.png" for i in range(12)]
+    assert all((out / name).stat().st_mtime_ns == time for name, time in done.items())
+    colorize_video(folder, out, model=model, force=True)
+    assert any((out / name).stat().st_mtime_ns != time for name, time in done.items())
+
+
+def test_a_film_into_pictures_is_gone_on_with(model: Orange, tmp_path: Path) -> None:
+    source, out = make(tmp_path / "in.mkv", frames=9), tmp_path / "out"
+    colorize_video(source, out, model=model, end=0.16)
+    assert len(list(out.iterdir())) == 4
+    report = colorize_video(source, out, model=model, resume=True)
+    assert (report.kept, report.frames) == (4, 9)
+    for i in range(9):
+        pixels = images.read(out / f"{i + 1:06d}.png").pixels
+        expected = ((luma(i, 48, 64) - 16.0) / 219).clip(0, 1) * 255
+        assert np.abs(lightness(pixels) - lightness(expected.round().astype(np.uint8))).max() <= 0.5
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+@pytest.mark.parametrize("source_suffix", [".gif", ".webp"])
+def test_an_animation_stays_one(suffix: str, source_suffix: str, model: Orange, tmp_path: Path) -> None:
+    durations = [40, 100, 70, 250, 500]
+    source = animate(tmp_path / f"in{source_suffix}", durations)
+    report = colorize_video(source, tmp_path / f"out{suffix}", model=model, crf=0)
+    frames, times, loop = shown(tmp_path / f"out{suffix}")
+    assert report.frames == len(frames) == 5
+    assert times == durations
+    assert loop == 0
+    for i, pixels in enumerate(frames):
+        assert is_orange(pixels)
+        assert (pixels[..., 3] == 255).all()
+        error = np.abs(lightness(pixels) - lightness(picture(i)))
+        assert error.mean() < (0.2 if suffix == ".webp" else 2)  # a GIF has 255 colours
+
+
+@pytest.mark.parametrize(
+    ("source", "loop", "target", "expected"),
+    [
+        ("in.gif", None, "out.gif", None),
+        ("in.gif", 3, "out.gif", 3),
+        ("in.gif", None, "out.webp", 1),
+        ("in.gif", 3, "out.webp", 4),
+        ("in.webp", 1, "out.gif", None),
+        ("in.webp", 4, "out.gif", 3),
+        ("in.webp", 4, "out.webp", 4),
+    ],
+)
+def test_it_is_played_as_often_as_before(
+    source: str, loop: int | None, target: str, expected: int | None, model: Orange, tmp_path: Path
+) -> None:
+    animate(tmp_path / source, [100, 100], loop=loop)
+    colorize_video(tmp_path / source, tmp_path / target, model=model)
+    assert shown(tmp_path / target)[2] == expected
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_transparency_is_kept(suffix: str, model: Orange, tmp_path: Path) -> None:
+    source = animate(tmp_path / f"in{suffix}", [100] * 4, alpha=True)
+    colorize_video(source, tmp_path / f"out{suffix}", model=model)
+    before, after = shown(source)[0], shown(tmp_path / f"out{suffix}")[0]
+    for one, other in zip(before, after, strict=True):
+        assert np.array_equal(one[..., 3], other[..., 3])
+    colorize_video(source, tmp_path / "out.mp4", model=model, crf=0)
+    assert (lumas(tmp_path / "out.mp4")[0][:8, :8] == 235).all(), "before white"
+
+
+@pytest.mark.parametrize("source", ["in.gif", "in.webp"])
+def test_an_animation_becomes_a_film_and_pictures(source: str, model: Orange, tmp_path: Path) -> None:
+    animate(tmp_path / source, [40, 100, 70, 250])
+    colorize_video(tmp_path / source, tmp_path / "out.mp4", model=model, crf=0)
+    assert times_of(tmp_path / "out.mp4") == [0, 40, 140, 210]
+    assert about(tmp_path / "out.mp4").seconds == pytest.approx(0.46, abs=0.002)
+    for i, plane in enumerate(lumas(tmp_path / "out.mp4")):
+        assert np.abs(plane - (16 + picture(i) * (219 / 255))).mean() < 2
+    colorize_video(tmp_path / source, tmp_path / "part.mp4", model=model, start=0.05, end=0.2)
+    assert times_of(tmp_path / "part.mp4") == [90]
+    colorize_video(tmp_path / source, tmp_path / "out", model=model)
+    assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+@pytest.mark.parametrize("target", ["out.gif", "out.webp"])
+def test_a_film_becomes_an_animation(target: str, model: Orange, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mkv", frames=10, sounds=["eng"])
+    report = colorize_video(source, tmp_path / target, model=model)
+    frames, times, loop = shown(tmp_path / target)
+    assert len(frames) == report.frames == 10
+    assert times == [40] * 10
+    assert loop == 0
+    assert is_orange(frames[5])
+    assert report.left_out == ["stream 1 (audio, pcm_s16le): the result is pictures only"]
+
+
+def test_a_gif_has_no_more_frames_than_players_show(model: Orange, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mkv", frames=24, times=lambda i: round(i * 1000 / 120))
+    colorize_video(source, tmp_path / "out.gif", model=model)
+    _, times, _ = shown(tmp_path / "out.gif")
+    assert min(times) >= 20
+    assert sum(times) == pytest.approx(200, abs=30)
+
+
+def test_pictures_that_stand_still_stay_in_time(model: Orange, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for i in range(6):
+        images.write(folder / f"{i}.png", picture(i // 3))
+    for suffix in (".gif", ".webp"):
+        colorize_video(folder, tmp_path / f"out{suffix}", model=model, fps=10)
+        assert sum(shown(tmp_path / f"out{suffix}")[1]) == 600
+
+
+def test_a_truncated_animation_is_an_error_that_says_where(model: Orange, tmp_path: Path) -> None:
+    source = animate(tmp_path / "in.gif", [100] * 8)
+    data = source.read_bytes()
+    source.write_bytes(data[: len(data) // 2])
+    with pytest.raises(VideoError, match=r"stops at 0\.[2-6] seconds, after \d frames; found: frame \d cannot be read"):
+        colorize_video(source, tmp_path / "out.gif", model=model)
+    assert not (tmp_path / "out.gif").exists()
+    with pytest.raises(VideoError, match=r"out\.mp4\.partial"):
+        colorize_video(source, tmp_path / "out.mp4", model=model)
+    assert 1 < len(read(tmp_path / "out.mp4.partial")) < 7
+
+
+def test_what_is_no_sequence_is_refused(model: Orange, tmp_path: Path) -> None:
+    folder = write(tmp_path / "in", range(3))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "1.png").write_text("no picture")
+    (tmp_path / "broken.gif").write_bytes(b"GIF89a")
+    (tmp_path / "file").write_text("")
+    cases: list[tuple[str, str, dict[str, Any], str]] = [
+        ("empty", "out.mp4", {}, "no pictures"),
+        ("in/g%d.png", "out.mp4", {}, "no pictures"),
+        ("none/%d.png", "out.mp4", {}, "no pictures"),
+        ("in/*.jpg", "out.mp4", {}, "no pictures"),
+        ("bad", "out.mp4", {}, "not one frame"),
+        ("broken.gif", "out.mp4", {}, "not an animation"),
+        ("in", "in", {}, "among the pictures it is made of"),
+        ("in", "in/%d.png", {"force": True}, "among the pictures it is made of"),
+        ("in", "out/%d.xyz", {}, "not a folder|no pictures can be written"),
+        ("in", "%d.xyz", {}, "no pictures can be written"),
+        ("in", "file", {}, "is a file"),
+        ("in", "no/out/", {}, "not a folder"),
+    ]
+    before = sorted(p.name for p in tmp_path.iterdir())
+    for source, target, options, message in cases:
+        with pytest.raises(VideoError, match=message):
+            colorize_video(tmp_path / source, f"{tmp_path}/{target}", model=model, **options)
+    for fps in (0, -1, 1e9, float("nan"), float("inf"), "x", "1/0"):
+        with pytest.raises(OptionError, match="bad fps"):
+            colorize_video(folder, tmp_path / "out.mp4", model=model, fps=fps)
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_a_rate_may_be_a_fraction(model: Orange, tmp_path: Path) -> None:
+    folder = write(tmp_path / "in", range(3))
+    colorize_video(folder, tmp_path / "out.mp4", model=model, fps="24000/1001")
+    assert about(tmp_path / "out.mp4").rate == Fraction(24000, 1001)

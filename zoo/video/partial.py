@@ -1,0 +1,144 @@
+"""What an interrupted film leaves behind: `NAME.partial`, from which a later run goes on.
+
+While a film is under way its pictures alone lie in `NAME.partial`, an MP4 in fragments, of which what has been written
+can be read whatever happens. Where the run can still say that it ends, an ordinary MP4 with the sound so far takes its
+place. A run that goes on from it keeps it as a hidden file until it has come further itself.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+from av.bitstream import BitStreamFilterContext
+
+from zoo.errors import VideoError
+
+SUFFIX = ".partial"
+_MARK = "colorzoo partial "
+_ENCODER = f"PyAV {av.__version__}"  # another one may write pictures that do not fit behind those of this one
+
+
+def path_of(target: Path) -> Path:
+    """Where the part of ``target`` lies that is done."""
+    return target.with_name(target.name + SUFFIX)
+
+
+def earlier_of(target: Path) -> Path:
+    """Where it lies while a run that goes on from it has not come further."""
+    return target.with_name(f".{target.name}{SUFFIX}.old")
+
+
+def new_of(target: Path) -> Path:
+    """Where ``target`` is put together, beside it and hidden, before it takes its place."""
+    return target.with_name(f".{target.name}.part")
+
+
+def note(settings: dict[str, Any], *, whole: bool) -> dict[str, str]:
+    """Metadata that says how a part was made, and whether all its pictures are complete."""
+    return {"comment": _MARK + json.dumps({"encoder": _ENCODER, "whole": whole, **settings})}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What an earlier run has done.
+
+    Attributes:
+        path: The file.
+        packets: How many packets of it can be used, which are as many frames.
+        last: When the last of these frames is shown, in seconds of the film that is made.
+        size: Height and width of its pictures.
+    """
+
+    path: Path
+    packets: int
+    last: Fraction
+    size: tuple[int, int]
+
+    def read(self) -> Iterator["av.Packet[Any]"]:
+        """These packets, as an encoder gives them."""
+        with av.open(f"file:{self.path}") as container:
+            video = container.streams.video[0]
+            h264 = video.codec_context.name == "h264"  # an MP4 has taken out what goes before each picture
+            form = BitStreamFilterContext("h264_mp4toannexb" if h264 else "null", in_stream=video)
+            for packet in islice(_packets(container), self.packets):
+                base = packet.time_base
+                for formed in form.filter(packet):
+                    formed.time_base = base
+                    yield formed
+
+
+def find(target: Path, settings: dict[str, Any]) -> Kept | None:
+    """The part of ``target`` that goes furthest, None where there is none of use.
+
+    Raises:
+        VideoError: A file of that name that is something else, or that was made with other settings.
+    """
+    found = [kept for path in (path_of(target), earlier_of(target)) if (kept := _read(path, settings))]
+    return max(found, key=lambda kept: kept.packets, default=None)
+
+
+def remove(target: Path) -> None:
+    """Delete what earlier runs have left of ``target``."""
+    for path in (path_of(target), earlier_of(target), new_of(target)):
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _read(path: Path, settings: dict[str, Any]) -> Kept | None:
+    try:
+        if not path.exists():
+            return None
+        with av.open(f"file:{path}") as container:
+            whole = _check(container.metadata, path, settings)
+            return _scan(container, path, whole)
+    except av.FFmpegError:  # it was interrupted before its first fragment
+        return None
+
+
+def _check(metadata: dict[str, str], path: Path, settings: dict[str, Any]) -> bool:
+    """Whether all pictures of a part with this ``metadata`` are complete."""
+    try:
+        made: dict[str, Any] = json.loads(metadata.get("comment", "").removeprefix(_MARK))
+        whole = bool(made.pop("whole"))
+    except (ValueError, AttributeError, KeyError, TypeError):
+        raise VideoError(f"{path}: not a part of a film that was being coloured", remedy="move it elsewhere") from None
+    wanted = json.loads(json.dumps({"encoder": _ENCODER, **settings}))
+    other = [name for name in wanted if made.get(name) != wanted[name]]
+    if other:
+        raise VideoError(
+            f"{path}: was begun with other settings",
+            found=", ".join(f"{name} {made.get(name)}" for name in other),
+            expected=", ".join(f"{name} {wanted[name]}" for name in other),
+            remedy="go on with those, or start anew by force",
+        )
+    return whole
+
+
+def _scan(container: av.container.InputContainer, path: Path, whole: bool) -> Kept | None:
+    """Of a part that is not whole, all before its last key frame: what follows may lack frames in between."""
+    count, last = 0, Fraction(-1)
+    before: tuple[int, Fraction] = (0, last)
+    with suppress(av.FFmpegError):
+        for packet in _packets(container):
+            if packet.is_keyframe:
+                before = count, last
+            count += 1
+            last = max(last, (packet.pts or 0) * (packet.time_base or Fraction(1)))
+    if not whole:
+        count, last = before
+    video = container.streams.video[0]
+    return Kept(path, count, last, (video.height, video.width)) if count else None
+
+
+def _packets(container: av.container.InputContainer) -> Iterator["av.Packet[Any]"]:
+    for packet in container.demux(container.streams.video[0]):
+        if packet.is_corrupt:
+            return
+        if packet.size and packet.pts is not None:
+            yield packet
