@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo import color
+from zoo.errors import ZooError
 from zoo.video import chroma, motion
 from zoo.video.chroma import Coding
 from zoo.video.coloring import Colored, FilmColorizer
@@ -198,3 +199,26 @@ def test_short_films_and_odd_sizes(frames: int, size: tuple[int, int]) -> None:
     colored = [c for luma in film for c in colorizer.feed(luma)] + list(colorizer.flush())
     assert len(colored) == frames
     assert all(c.chroma.isfinite().all() for c in colored)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4, 8])
+def test_answers_of_any_size_are_shown_in_place(stride: int) -> None:
+    left = torch.cat([torch.full((1, 2, 64, 32), 20.0), torch.full((1, 2, 64, 32), -20.0)], 3)
+    film = [np.full((64, 64), 100, np.uint8)]
+    colorizer = FilmColorizer(
+        lambda L: left[..., ::stride, ::stride].clone(), (64, 64), working_size=64, multiple_of=32, coding=BT709
+    )
+    (colored,) = [*colorizer.feed(film[0]), *colorizer.flush()]
+    ab = torch.nn.functional.interpolate(colored.ab, size=(64, 64), mode="bilinear")
+    torch.testing.assert_close(ab[..., :24], left[..., :24])
+    torch.testing.assert_close(ab[..., 40:], left[..., 40:])
+
+
+@pytest.mark.parametrize(("wrong", "message"), [("shape", "wrong shape"), ("values", "not finite")])
+def test_a_wrong_answer_is_refused(wrong: str, message: str) -> None:
+    def predict(L: Tensor) -> Tensor:
+        return L[:, :, ::2, ::2] if wrong == "shape" else torch.full((1, 2, 4, 4), float("nan"))
+
+    colorizer = FilmColorizer(predict, (64, 64), working_size=64, multiple_of=32, coding=BT709)
+    with pytest.raises(ZooError, match=message):
+        list(colorizer.feed(np.full((64, 64), 100, np.uint8)))

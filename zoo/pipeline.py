@@ -195,7 +195,7 @@ def _color_maps(small: Tensor, geometry: Geometry, predict: Predict, saturation:
     """Maps (N, 4, *size) of the network's answer: a / 500 = m0 f + m2, -b / 200 = m1 f + m3; ``small`` is f, fitted."""
     L = color.lightness_from_f(small)
     ab = predict(L)
-    _check_prediction(ab, L)
+    check_prediction(ab, L)
     maps = upsampling.guided_coefficients(ab.to(L.device, torch.float32) * saturation, L)
     slope, offset = maps[:, :2], maps[:, 2:]
     units = L.new_tensor([1 / 500, -1 / 200]).view(1, 2, 1, 1)
@@ -299,7 +299,12 @@ def _check_options(working_size: int, multiple_of: int, saturation: float) -> No
         raise OptionError("saturation is out of range", found=saturation, expected="0 (grey) or more, 1 as predicted")
 
 
-def _check_prediction(ab: Tensor, L: Tensor) -> None:
+def check_prediction(ab: Tensor, L: Tensor) -> None:
+    """Refuse a network's answer to ``L`` (N, 1, H, W) that is not ab (N, 2, h, w), h <= H, w <= W, or not finite.
+
+    Raises:
+        ZooError: With what is wrong.
+    """
     batch, _, height, width = L.shape
     fits = ab.ndim == 4 and ab.shape[:2] == (batch, 2) and 1 <= ab.shape[2] <= height and 1 <= ab.shape[3] <= width
     if not fits:

@@ -154,9 +154,14 @@ class FilmColorizer:
         self.runs += 1
         luma = self._coding.luma(torch.from_numpy(frame.codes))[None, None]
         L = pipeline.pad(chroma.lightness(luma), self._geometry)
-        ab = self._predict(L).float() * self._saturation
+        ab = self._predict(L)
+        pipeline.check_prediction(ab, L)
+        ab = ab.float() * self._saturation
+        half = torch.nn.functional.avg_pool2d(L, 2)
+        if ab.shape[2] > half.shape[2] or ab.shape[3] > half.shape[3]:
+            ab = torch.nn.functional.adaptive_avg_pool2d(ab, (half.shape[2], half.shape[3]))
         height, width = self._half
-        ab = upsampling.guided_upsample(ab, torch.nn.functional.avg_pool2d(L, 2))[0, :, :height, :width]
+        ab = upsampling.guided_upsample(ab, half)[0, :, :height, :width]
         return np.ascontiguousarray(ab.permute(1, 2, 0).numpy())
 
     def _colored(self, frame: _Frame, ab: motion.Map, key: bool) -> Colored:

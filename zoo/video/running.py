@@ -3,11 +3,13 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from zoo.colorizer import Colorizer
 from zoo.errors import VideoError
@@ -184,6 +186,7 @@ class Run:
 
     def _color(self, shots: Iterator[Shot]) -> None:
         with ExitStack() as stack:
+            stack.enter_context(_half_of_the_threads())
             for colors in self._colors:
                 stack.enter_context(colors.model.inference())
             try:
@@ -229,3 +232,14 @@ class Run:
 
 def _went_to(kept: Path) -> str:
     return f"what was done is {kept}; resume goes on from it"
+
+
+@contextmanager
+def _half_of_the_threads() -> Iterator[None]:
+    """The decoder and the encoder have the other cores; threads of torch beside them would wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before // 2))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
