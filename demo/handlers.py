@@ -1,9 +1,9 @@
-"""What the app's buttons do: pictures in, pictures out; refusals become short messages, bugs a reference number."""
+"""What the buttons for photos do: pictures in, pictures out; refusals become short messages, bugs a number."""
 
 import logging
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -73,7 +73,7 @@ def prepare(source: str | None) -> Iterator[str | None]:
         yield None
         return
     try:
-        with _in_short(source), tempfile.TemporaryDirectory() as folder:
+        with in_short(source), tempfile.TemporaryDirectory() as folder:
             picture = _read(source)
             if picture.format in _SHOWN_BY_BROWSERS:
                 yield source
@@ -98,9 +98,9 @@ def colorize(source: str | None, chosen: list[str], saturation: float = 1.0) -> 
         raise gr.Error("Tick at least one model.", print_exception=False)
     with tempfile.TemporaryDirectory() as name:
         folder, stem = Path(name), Path(source).stem[:80]
-        with _in_short(source):
+        with in_short(source):
             picture = _read(source)
-            grey = _model(BASELINE).colorize_array(picture.pixels)
+            grey = model_named(BASELINE).colorize_array(picture.pixels)
             before = _write(folder, f"{stem}-grey", picture, grey)
             original = (
                 _write(folder, f"{stem}-original", picture, picture.pixels)
@@ -112,10 +112,10 @@ def colorize(source: str | None, chosen: list[str], saturation: float = 1.0) -> 
         yield Result(BEFORE, before)
         for choice in chosen:
             try:
-                with _in_short(source):
-                    model, options = _parse(choice)
-                    colored = _model(model).colorize_array(picture.pixels, saturation=saturation, **options)
-                    path = _write(folder, f"{stem}-{choice.replace(':', '-')}", picture, colored)
+                with in_short(source):
+                    model, options = parse(choice)
+                    pixels = model_named(model).colorize_array(picture.pixels, saturation=saturation, **options)
+                    path = _write(folder, f"{stem}-{choice.replace(':', '-')}", picture, pixels)
             except gr.Error as error:
                 yield Result(choice, None, error.message)
             else:
@@ -128,7 +128,16 @@ def colorize_one(source: str | None, model: str, style: str = "", saturation: fl
     Raises:
         gr.Error: What `colorize` raises, and the model's own refusal.
     """
-    for result in colorize(source, [f"{model}:{style}" if style else model], saturation):
+    yield from colored(colorize(source, [f"{model}:{style}" if style else model], saturation))
+
+
+def colored(results: Iterable[Result]) -> Iterator[str]:
+    """The files of those ``results`` that are a model's.
+
+    Raises:
+        gr.Error: The model's own refusal.
+    """
+    for result in results:
         if result.problem:
             raise gr.Error(result.problem, print_exception=False)
         if result.name not in (BEFORE, ORIGINAL):
@@ -136,12 +145,17 @@ def colorize_one(source: str | None, model: str, style: str = "", saturation: fl
 
 
 @lru_cache(maxsize=8)
-def _model(name: str) -> "zoo.Colorizer[Any]":
+def model_named(name: str) -> "zoo.Colorizer[Any]":
+    """A model, kept for the next visitor."""
     return zoo.load(name)
 
 
-def _parse(choice: str) -> tuple[str, dict[str, Any]]:
-    """The model and its options; only what is offered, since elsewhere names reach for folders and the network."""
+def parse(choice: str) -> tuple[str, dict[str, Any]]:
+    """The model's name and options; only what is offered, since other names reach for folders and the network.
+
+    Raises:
+        ZooError: It is not offered.
+    """
     name, _, style = choice.partition(":")
     if name not in {spec.name for spec in offered()}:
         raise ZooError(f"no model named {name!r} here", expected=", ".join(spec.name for spec in offered()))
@@ -149,6 +163,8 @@ def _parse(choice: str) -> tuple[str, dict[str, Any]]:
 
 
 def _read(source: str) -> images.Picture:
+    if Path(source).is_file() and Path(source).stat().st_size > MAX_MEGABYTES * 2**20:
+        raise ImageError(f"{source}: the file is too large")
     return images.read(source, max_pixels=MAX_MEGAPIXELS * 1_000_000)
 
 
@@ -157,8 +173,12 @@ def _write(folder: Path, stem: str, picture: images.Picture, pixels: Any) -> Pat
 
 
 @contextmanager
-def _in_short(source: str) -> Iterator[None]:
-    """Turns what goes wrong into a message for the visitor, which names no folder of this machine."""
+def in_short(source: str) -> Iterator[None]:
+    """Turns what goes wrong into a message for the visitor, which names no folder of this machine.
+
+    Raises:
+        gr.Error: Anything else that was raised.
+    """
     try:
         yield
     except gr.Error:

@@ -1,9 +1,6 @@
 """The app: its handlers as functions, one round trip with its client, one click-through in a real browser."""
 
-import gc
 import io
-import shutil
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,82 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torch import Tensor
+from visiting import PATTERN, AppError, Client, Tint, gr, handle_file, launched, offered, running, visited
 
+from demo import handlers, photo_tab
 from zoo import images, registry
-from zoo.errors import WeightsError
-from zoo.models.grayscale import Grayscale
-from zoo.spec import WeightsSpec
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of Gradio's own dependencies
-    gr = pytest.importorskip("gradio")
-    from gradio_client import Client, handle_file
-    from gradio_client.exceptions import AppError
-
-from demo import app, handlers
-
-# Not ours: Gradio's use of pandas, its and its client's event loops, pictures that it opens and lets go.
-running = pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning:gradio",
-    "ignore:unclosed:ResourceWarning",
-    "ignore:.*FileIO:pytest.PytestUnraisableExceptionWarning",
-)
-
-PATTERN = {"warm": (30.0, 40.0), "cool": (-20.0, -40.0)}
-
-
-class Tint(Grayscale):
-    """One color all over, which says whose and in which style the result is."""
-
-    def predict_ab(self, L: Tensor, **options: Any) -> Tensor:
-        ab = PATTERN[options.get("style", "warm")]
-        return torch.tensor(ab).view(1, 2, 1, 1).expand(L.shape[0], 2, *L.shape[2:])
-
-
-class Broken(Grayscale):
-    def predict_ab(self, L: Tensor, **options: Any) -> Tensor:
-        raise RuntimeError("a bug in /secret/place")
-
-
-class Refusing(Grayscale):
-    def predict_ab(self, L: Tensor, **options: Any) -> Tensor:
-        raise WeightsError("the weights are damaged", remedy="install them again")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _models() -> Iterator[None]:
-    """Of the zoo's models, those of this file alone have weights."""
-    registry.list_models()
-    before = dict(registry._models)
-    weights = WeightsSpec(
-        tag="none",
-        sha256="0" * 64,
-        size_bytes=12_000_000,
-        license="CC0-1.0",
-        commercial_use=True,
-        training_data=("none",),
-        source_url=None,
-        packaged="none.safetensors",
-    )
-    for name, (spec, cls) in before.items():
-        registry._models[name] = (replace(spec, weights=()), cls)
-    grey = before["grayscale"][0]
-    styled = {"styles": tuple(PATTERN), "supports": frozenset({"style"})}
-    models: dict[str, tuple[type[Grayscale], dict[str, Any]]] = {
-        "tint": (Tint, styled),
-        "broken": (Broken, {}),
-        "refusing": (Refusing, {}),
-    }
-    for name, (cls, changes) in models.items():
-        registry._models[name] = (replace(grey, name=name, summary=name, weights=(weights,), **changes), cls)
-    handlers._model.cache_clear()
-    yield
-    registry._models.clear()
-    registry._models.update(before)
-    handlers._model.cache_clear()
+    with offered():
+        yield
 
 
 @pytest.fixture
@@ -225,6 +157,12 @@ def test_a_picture_that_is_too_large_is_refused_with_the_limit(grey_photo: str, 
         next(handlers.colorize(grey_photo, ["tint:warm"]))
 
 
+def test_a_file_that_is_too_large_is_refused_with_the_limit(grey_photo: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(handlers, "MAX_MEGABYTES", 0.0001)
+    with pytest.raises(gr.Error, match=r"the file is too large.*up to 30 MB"):
+        next(handlers.colorize(grey_photo, ["tint:warm"]))
+
+
 def test_a_model_that_refuses_stops_no_other(grey_photo: str) -> None:
     results = _results(grey_photo, ["refusing", "tint:warm"])
     assert results["refusing"] == "the weights are damaged. Install them again."
@@ -271,13 +209,13 @@ def test_uploads_that_browsers_cannot_show_become_png(tmp_path: Path, monkeypatc
 
 
 def test_examples_are_small_and_credited() -> None:
-    files = sorted(p.name for p in app.EXAMPLES.glob("*.jpg"))
-    assert files == sorted(f"{name}.jpg" for name in app.EXAMPLE_NAMES)
-    credits_ = (app.EXAMPLES / "CREDITS.md").read_text(encoding="utf-8")
+    files = sorted(p.name for p in photo_tab.EXAMPLES.glob("*.jpg"))
+    assert files == sorted(f"{name}.jpg" for name in photo_tab.EXAMPLE_NAMES)
+    credits_ = (photo_tab.EXAMPLES / "CREDITS.md").read_text(encoding="utf-8")
     assert [name for name in files if f"| `{name}` |" not in credits_] == []
-    assert sum((app.EXAMPLES / name).stat().st_size for name in files) < 1_500_000
+    assert sum((photo_tab.EXAMPLES / name).stat().st_size for name in files) < 1_500_000
     for name in files:
-        with Image.open(app.EXAMPLES / name) as image:
+        with Image.open(photo_tab.EXAMPLES / name) as image:
             assert max(image.size) <= 1200
 
 
@@ -286,16 +224,8 @@ def test_examples_are_small_and_credited() -> None:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: Any) -> Iterator[str]:
-    patch = pytest.MonkeyPatch()
-    patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
-    patch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    patch.setenv("GRADIO_SERVER_NAME", "127.0.0.1")
-    demo = app.build_demo()
-    _, local, _ = demo.launch(**app.launch_options(), prevent_thread_lock=True, quiet=True)
-    yield local
-    demo.close()
-    patch.undo()
-    gc.collect()  # what is left unclosed complains now, while that is expected
+    with launched(tmp_path_factory) as address:
+        yield address
 
 
 @running
@@ -315,26 +245,10 @@ def test_the_client_gets_a_colored_png(url: str, grey_photo: str, tmp_path: Path
 
 @running
 def test_visitors_click_through_it(url: str, tmp_path: Path, make_picture: Any) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no chromium on this machine")
-    playwright = pytest.importorskip("playwright.sync_api")
     photo, text = tmp_path / "holiday.tif", tmp_path / "text.png"
     images.write(photo, make_picture(120, 180, "uint16"))  # which neither Pillow nor the browser opens
     text.write_text("no picture")
-    off = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic")
-    playwright.expect.set_options(timeout=20_000)  # a busy machine answers late
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--no-first-run", *off]
-        )
-        page = browser.new_page(viewport={"width": 390, "height": 844})
-        requests: list[str] = []
-        errors: list[str] = []
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(url)
-
+    with visited(url) as (page, expect):
         # Nothing chosen, then a file that is no picture, then an example: the page says what is the matter.
         page.locator("#colorize").click()
         page.get_by_text("Upload a photo or click").wait_for()
@@ -350,18 +264,13 @@ def test_visitors_click_through_it(url: str, tmp_path: Path, make_picture: Any) 
         page.locator("#colorize").click()
         page.locator("#pick").get_by_text("tint · cool").click(timeout=30_000)
         panels = page.locator("#results img")
-        playwright.expect(panels).to_have_count(4)
+        expect(panels).to_have_count(4)
         sizes = panels.evaluate_all("images => images.map(i => [i.naturalWidth, i.naturalHeight])")
         assert sizes == [[180, 120]] * 4
-        playwright.expect(page.locator("#slider img")).to_have_count(2)
+        expect(page.locator("#slider img")).to_have_count(2)
         page.wait_for_function("document.querySelectorAll('#slider img')[1].src.endsWith('holiday-tint-cool.png')")
         with page.expect_download() as download:
             page.locator("#download").click()
         assert download.value.suggested_filename == "holiday-tint-cool.png"
         with Image.open(download.value.path()) as image:
             assert (image.format, image.size) == ("PNG", (180, 120))
-
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        assert [r for r in requests if not r.startswith((url, "data:", "blob:"))] == []
-        assert errors == []
-        browser.close()

@@ -1,0 +1,133 @@
+"""The app as tests visit it: with models of which the result tells which it was, launched, and in a browser."""
+
+import gc
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from zoo import registry
+from zoo.errors import WeightsError
+from zoo.models.grayscale import Grayscale
+from zoo.spec import WeightsSpec
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of Gradio's own dependencies
+    gr = pytest.importorskip("gradio")
+    from gradio_client import Client, handle_file
+    from gradio_client.exceptions import AppError
+
+from demo import app, handlers
+
+__all__ = ["AppError", "Client", "gr", "handle_file"]
+
+# Not ours: Gradio's use of pandas, its and its client's event loops, pictures that it opens and lets go.
+running = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning:gradio",
+    "ignore:unclosed:ResourceWarning",
+    "ignore:.*FileIO:pytest.PytestUnraisableExceptionWarning",
+)
+
+PATTERN = {"warm": (30.0, 40.0), "cool": (-20.0, -40.0)}
+
+
+class Tint(Grayscale):
+    """One color all over, which says whose and in which style the result is."""
+
+    def predict_ab(self, L: Tensor, **options: Any) -> Tensor:
+        ab = PATTERN[options.get("style", "warm")]
+        return torch.tensor(ab).view(1, 2, 1, 1).expand(L.shape[0], 2, *L.shape[2:])
+
+
+class Broken(Grayscale):
+    """Has a bug."""
+
+    def predict_ab(self, L: Tensor, **options: Any) -> Tensor:
+        raise RuntimeError("a bug in /secret/place")
+
+
+class Refusing(Grayscale):
+    """Refuses, in words for a user."""
+
+    def predict_ab(self, L: Tensor, **options: Any) -> Tensor:
+        raise WeightsError("the weights are damaged", remedy="install them again")
+
+
+@contextmanager
+def offered(**more: type[Grayscale]) -> Iterator[None]:
+    """A context in which, of the zoo's models, those above and ``more`` alone have weights."""
+    registry.list_models()
+    before = dict(registry._models)
+    weights = WeightsSpec(
+        tag="none",
+        sha256="0" * 64,
+        size_bytes=12_000_000,
+        license="CC0-1.0",
+        commercial_use=True,
+        training_data=("none",),
+        source_url=None,
+        packaged="none.safetensors",
+    )
+    for name, (spec, cls) in before.items():
+        registry._models[name] = (replace(spec, weights=()), cls)
+    grey = replace(before["grayscale"][0], weights=(weights,))
+    for name, model in {"broken": Broken, "refusing": Refusing, **more}.items():
+        registry._models[name] = (replace(grey, name=name, summary=name), model)
+    styled = replace(grey, name="tint", summary="tint", styles=tuple(PATTERN), supports=frozenset({"style"}))
+    registry._models["tint"] = (styled, Tint)
+    handlers.model_named.cache_clear()
+    yield
+    registry._models.clear()
+    registry._models.update(before)
+    handlers.model_named.cache_clear()
+
+
+@contextmanager
+def launched(tmp_path_factory: Any) -> Iterator[str]:
+    """The address of the app, whose files go into a folder of the test and which is started from another."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
+    patch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    patch.setenv("GRADIO_SERVER_NAME", "127.0.0.1")
+    demo = app.build_demo()
+    _, local, _ = demo.launch(**app.launch_options(), prevent_thread_lock=True, quiet=True)
+    yield local
+    demo.close()
+    patch.undo()
+    gc.collect()  # what is left unclosed complains now, while that is expected
+
+
+@contextmanager
+def visited(url: str) -> Iterator[tuple[Any, Any]]:
+    """A page of a phone's width on which the app is open, and Playwright's `expect`.
+
+    At the end nothing was asked of anyone else, no script has failed, and the page is no wider than the phone.
+    """
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    playwright = pytest.importorskip("playwright.sync_api")
+    off = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic")
+    playwright.expect.set_options(timeout=20_000)  # a busy machine answers late
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--no-first-run", *off]
+        )
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        requests: list[str] = []
+        errors: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(url)
+        yield page, playwright.expect
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert [r for r in requests if not r.startswith((url, "data:", "blob:"))] == []
+        assert [r for r in requests if "ffmpeg" in r] == []  # 30 MB of it
+        assert errors == []
+        browser.close()
