@@ -1,18 +1,19 @@
-"""The app's page. `python demo/app.py` opens it; what is in its tab is in photo_tab.py."""
+"""The app's page. `python demo/app.py` opens it; its tabs are in photo_tab.py and film_tab.py."""
 
 import logging
 from typing import Any
 
 import gradio as gr
 
-from demo import handlers
+from demo import films, handlers
+from demo.film_tab import add_film_tab
 from demo.photo_tab import EXAMPLES, add_photo_tab
 
 HOUR = 3600
 
 HEADER = """
 # colorzoo
-Bring color to black-and-white photographs, and compare what different models make of the same picture.
+Bring color to black-and-white photographs and films, and compare what different models make of the same picture.
 """
 NOTE = """
 <small>The colors are plausible guesses, not a record of how things were. Color in what you upload is ignored.
@@ -28,11 +29,25 @@ CSS = """
 #photo .top-panel:not(:has(button)), footer .divider:last-child {display: none}
 [data-testid=status-tracker]:has(.error) {display: none}
 .html-container:has(.empty) {padding: 0}
-#results {display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 280px), 1fr)); gap: 12px}
-#results > * {height: 100%; min-height: 240px}
-#results .working {animation: working 1.2s ease-in-out infinite alternate}
+:is(#results, #films) {display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 280px), 1fr)); gap: 12px}
+:is(#results, #films) > * {height: 100%; min-height: 240px}
+:is(#results, #films) .working {animation: working 1.2s ease-in-out infinite alternate}
 @keyframes working {from {opacity: .35} to {opacity: .9}}
-@media (prefers-reduced-motion: reduce) {#results .working {animation: none}}
+@media (prefers-reduced-motion: reduce) {:is(#results, #films) .working {animation: none}}
+#films > * {min-height: 180px}
+#films video {max-height: 70vh}
+#films #before video {filter: grayscale(1)}
+:is(#clip, #films) .top-panel:not(:has(button, a)) {display: none}
+#clips .gallery-item video {height: 84px; width: auto}
+#clips .gallery-item::after {content: "Black and white"; display: block; font-size: var(--text-sm); padding: 2px}
+#clips .gallery-item:nth-child(2)::after {content: "In color"}
+#work {align-items: center; min-height: 92px}
+#work .column {gap: 0}
+#work p {margin: 6px 0; font-variant-numeric: tabular-nums}
+#work progress {appearance: none; width: 100%; height: 8px; border: 0; border-radius: 4px; overflow: hidden}
+#work progress, ::-webkit-progress-bar {background: var(--border-color-primary)}
+#work ::-webkit-progress-value {background: var(--primary-500)}
+#work ::-moz-progress-bar {background: var(--primary-500)}
 .empty {text-align: center; padding: 40px 16px; border: 1px dashed var(--border-color-primary); border-radius: 12px}
 .swatches {display: flex; gap: 8px; justify-content: center; margin-bottom: 14px}
 .swatches i {width: 54px; height: 40px; border-radius: 6px; background: linear-gradient(135deg, #777, #bbb)}
@@ -49,6 +64,8 @@ def build_demo() -> gr.Blocks:
         with gr.Tabs():
             with gr.Tab("Photos", id="photos"):
                 add_photo_tab()
+            with gr.Tab("Videos", id="videos"):
+                add_film_tab()
         gr.Markdown(NOTE)
     demo.queue(max_size=20)
     return demo
@@ -84,7 +101,7 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": theme,
         "css": CSS,
-        "max_file_size": handlers.MAX_MEGABYTES * 2**20,
+        "max_file_size": max(handlers.MAX_MEGABYTES, films.MAX_MEGABYTES) * 2**20,
         "show_error": True,
         "ssr_mode": False,
         "mcp_server": False,

@@ -1,0 +1,197 @@
+"""The tab for clips: layout and wiring."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import gradio as gr
+
+from demo import clips, films, handlers, parts
+from zoo.video.transcode import Progress
+
+EXAMPLES = Path(__file__).parent / "examples"
+KINDS = (".avi", ".flv", ".mkv", ".mts", ".ts", ".wmv")  # which not every browser takes for films
+EXAMPLE_NAMES = ("chaplin", "fetch")  # black and white; in color
+
+LIMITS = f"""
+<small>Up to {films.MAX_MEGABYTES} MB. {films.CUT} Larger clips are made smaller, to {clips.MAX_SIDE} pixels and
+{clips.MAX_RATE} frames a second; on the command line, `colorzoo video` has no limits.</small>
+"""
+# Whichever is first in the page keeps its sound, and says where the others are to go on.
+PLAY = """() => {
+  const films = [...document.querySelectorAll('#films video')].filter(film => film.currentSrc);
+  const rest = films.every(film => film.paused);
+  const at = films.some(film => film.ended) ? 0 : films[0]?.currentTime;
+  films.forEach((film, n) => {
+    if (!rest) return film.pause();
+    film.muted = n > 0;
+    film.currentTime = at;
+    film.play();
+  });
+}"""
+
+
+def add_film_tab() -> None:
+    """What is in the tab, and the endpoint ``/video``."""
+    choices = handlers.choices()
+    labels = {handlers.BEFORE: "Black and white", **choices, handlers.ORIGINAL: "Original"}
+    with gr.Row():
+        with gr.Column(min_width=320):
+            drop = gr.File(label="Your clip", file_types=["video", *KINDS], height=150, elem_id="drop")
+            gr.Markdown(LIMITS)
+            examples = gr.Dataset(
+                components=[gr.Video(render=False)],
+                samples=[[str(EXAMPLES / f"{name}.mp4")] for name in EXAMPLE_NAMES],
+                label="Or try one of these",
+                elem_id="clips",
+            )
+            clip = gr.Video(
+                label="To be colored",
+                interactive=False,
+                include_audio=True,
+                buttons=[],
+                height=260,
+                visible=False,
+                elem_id="clip",
+            )
+        with gr.Column(min_width=320):
+            chosen, saturation, button = parts.model_choice("-film")
+    empty = parts.nothing_yet("Choose a clip, tick the models, press <b>Colorize</b>.")
+    with gr.Row(visible=False, elem_id="work") as work:
+        with gr.Column(min_width=240):
+            phase, bar = gr.HTML(padding=False), gr.HTML(padding=False)
+        stop = gr.Button("Stop", size="md", scale=0, min_width=120, elem_id="stop")
+        play = gr.Button("Play or pause all", size="md", scale=0, min_width=200, visible=False, elem_id="play")
+    with gr.Row(elem_id="films", visible=False) as results:
+        panels = {name: _panel(name, label) for name, label in labels.items()}
+    stopping = gr.State()
+
+    def show(source: str | None, ticked: list[str], factor: float) -> Iterator[dict[Any, Any]]:
+        """Updates of the page, as results come in."""
+        wanted = [name for name in choices if name in ticked]  # in the order of the panels
+        ended: set[str] = set()
+        done = 0
+        original: Any = gr.update(value=None, visible=False)
+        event = Event()
+        for step in films.colorize(source, wanted, factor, event):
+            if isinstance(step, films.Working):
+                if step.progress:
+                    yield {bar: _bar(step.progress)}
+                else:
+                    of = f", {wanted.index(step.name) + 1} of {len(wanted)}" if len(wanted) > 1 else ""
+                    yield {phase: _phase(f"Coloring with <b>{labels[step.name]}</b>{of}"), bar: _bar(None)}
+                continue
+            ended.add(step.name)
+            finished = gr.update(value=step.path and str(step.path), visible=step.path is not None, elem_classes="")
+            if step.name == handlers.ORIGINAL:
+                original = finished
+                continue  # it is shown with the next, since a panel may miss one of two updates in a row
+            if step.name == handlers.BEFORE:
+                yield {
+                    **{
+                        panels[name]: gr.update(value=None, visible=name in wanted, elem_classes="working")
+                        for name in choices
+                    },
+                    panels[handlers.BEFORE]: gr.update(value=str(step.path), visible=True),
+                    panels[handlers.ORIGINAL]: original,
+                    empty: gr.update(visible=False),
+                    work: gr.update(visible=True),
+                    stop: gr.update(visible=True),
+                    play: gr.update(visible=False),
+                    results: gr.update(visible=True),
+                    stopping: event,
+                }
+                time.sleep(parts.PAUSE)
+                continue
+            if step.problem:
+                gr.Warning(f"{labels[step.name]}: {step.problem}")
+            else:
+                done += 1
+            yield {panels[step.name]: finished, play: gr.update(visible=done > 0)}
+        yield {
+            **{panels[name]: gr.update(visible=False) for name in wanted if name not in ended},
+            phase: _phase(f"{'Stopped' if event.is_set() else 'Done'}: {done} of {len(wanted)} in color."),
+            bar: "",
+            stop: gr.update(visible=False),
+        }
+
+    def choose(source: str | None) -> Iterator[tuple[Any, None]]:
+        for path in films.prepare(source):
+            yield gr.update(value=path, visible=path is not None), None
+
+    button.click(
+        show,
+        [clip, chosen, saturation],
+        [*panels.values(), empty, work, phase, bar, stop, play, results, stopping],
+        show_progress_on=[empty, panels[handlers.BEFORE]],
+        scroll_to_output=True,
+        concurrency_limit=1,
+        concurrency_id="model",
+        api_visibility="private",
+    )
+    stop.click(
+        lambda event: event and event.set(),
+        stopping,
+        None,
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    play.click(None, js=PLAY)
+    examples.click(
+        lambda sample: gr.update(value=sample[0], visible=True),
+        examples,
+        clip,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    drop.upload(
+        choose,
+        drop,
+        [clip, drop],
+        show_progress_on=drop,
+        concurrency_limit=1,
+        concurrency_id="clips",
+        api_visibility="private",
+    )
+    _add_api()
+
+
+def _phase(words: str) -> str:
+    return f'<p role="status">{words}</p>'
+
+
+def _bar(progress: Progress | None) -> str:
+    if progress is None:
+        return '<progress aria-label="frames"></progress><p>Getting ready</p>'
+    value = f'value="{progress.done}" max="{progress.total}"' if progress.total else ""
+    return f'<progress aria-label="frames" {value}></progress><p>{films.in_words(progress)}</p>'
+
+
+def _panel(name: str, label: str) -> gr.Video:
+    return gr.Video(
+        interactive=False,
+        label=label,
+        buttons=["download"] if name in handlers.choices() else [],  # the others are the visitor's own
+        visible=False,
+        elem_id="before" if name == handlers.BEFORE else None,
+    )
+
+
+def _add_api() -> None:
+    """The endpoint ``/video``: clip, model, style, saturation -> clip."""
+    with gr.Row(visible=False):
+        clip = gr.Video(sources=["upload"], include_audio=True, label="clip")
+        model = gr.Textbox(handlers.offered()[0].name, label="model")
+        style = gr.Textbox("", label="style")
+        saturation = gr.Number(1.0, label="saturation")
+        gr.Button().click(
+            films.colorize_one,
+            [clip, model, style, saturation],
+            gr.Video(),
+            api_name="video",
+            concurrency_limit=1,
+            concurrency_id="model",
+        )
