@@ -130,15 +130,15 @@ def compare(
     target = _check_sheet(out, [f.source for f in found], cell, force)
     with batch.folder_for(target):  # made now, to fail before the work
         pass
-    wanted = _parse_models(models)
+    wanted = parse_models(models)
     loaded = {name: loading.load(name, device=device) for name in {"grayscale": None} | dict(wanted)}
     common: dict[str, Any] = {"saturation": saturation, "working_size": working_size, "views": views}
     loaded["grayscale"].check_options(**common)
     given = {"style": style, "temperature": temperature, "seed": seed}
-    options = _options_by_column(wanted, [loaded[name] for name, _ in wanted], common, given)
+    options = options_by_column(wanted, [loaded[name] for name, _ in wanted], common, given)
     columns = [
         ("grey", "grayscale", common),
-        *((_label(n, o), n, o) for (n, _), o in zip(wanted, options, strict=True)),
+        *((column_label(n, o), n, o) for (n, _), o in zip(wanted, options, strict=True)),
     ]
 
     rows: list[list[Image.Image | None]] = []
@@ -202,7 +202,7 @@ def _check_sheet(out: str, sources: list[Path], cell: int, force: bool) -> Path:
     return target
 
 
-def _parse_models(text: str) -> list[tuple[str, str | None]]:
+def parse_models(text: str) -> list[tuple[str, str | None]]:
     """Names with their styles, in the order given, none twice."""
     from zoo import loading, registry
 
@@ -211,7 +211,7 @@ def _parse_models(text: str) -> list[tuple[str, str | None]]:
     return list(dict.fromkeys(loading.name_and_style(part) for part in text.split(",")))
 
 
-def _options_by_column(
+def options_by_column(
     wanted: list[tuple[str, str | None]],
     colorizers: "list[Colorizer[Any]]",
     common: dict[str, Any],
@@ -227,7 +227,7 @@ def _options_by_column(
     options: list[dict[str, Any]] = [common | ({} if style is None else {"style": style}) for _, style in wanted]
     for colorizer, own in zip(colorizers, options, strict=True):
         colorizer.check_options(**own)
-    labels = [_label(name, own) for (name, _), own in zip(wanted, options, strict=True)]
+    labels = [column_label(name, own) for (name, _), own in zip(wanted, options, strict=True)]
     for option, value in given.items():
         if value is None:
             continue
@@ -252,6 +252,6 @@ def _options_by_column(
     return options
 
 
-def _label(name: str, options: dict[str, Any]) -> str:
+def column_label(name: str, options: dict[str, Any]) -> str:
     short = Path(name).name if name.startswith(("hf-hub:", "local-dir:")) else name
     return f"{short}:{options['style']}" if "style" in options else short

@@ -14,9 +14,9 @@ from zoo.cli.colorize import (
     Style,
     Temperature,
     WorkingSize,
-    _label,
-    _options_by_column,
-    _parse_models,
+    column_label,
+    options_by_column,
+    parse_models,
 )
 
 if TYPE_CHECKING:
@@ -119,10 +119,10 @@ def _looks(names: str, common: dict[str, Any], given: dict[str, Any], device: st
     from zoo import loading
     from zoo.video.transcode import Look
 
-    wanted = _parse_models(names)
+    wanted = parse_models(names)
     loaded = {name: loading.load(name, device=device) for name in dict(wanted)}
-    options = _options_by_column(wanted, [loaded[name] for name, _ in wanted], common, given)
-    return [Look(_label(n, o), loaded[n], o) for (n, _), o in zip(wanted, options, strict=True)]
+    options = options_by_column(wanted, [loaded[name] for name, _ in wanted], common, given)
+    return [Look(column_label(n, o), loaded[n], o) for (n, _), o in zip(wanted, options, strict=True)]
 
 
 def _interrupted(target: Path) -> str:
