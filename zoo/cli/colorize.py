@@ -253,5 +253,6 @@ def options_by_column(
 
 
 def column_label(name: str, options: dict[str, Any]) -> str:
+    """What stands above a column: the model's name, and its style where it has one."""
     short = Path(name).name if name.startswith(("hf-hub:", "local-dir:")) else name
     return f"{short}:{options['style']}" if "style" in options else short
