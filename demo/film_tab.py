@@ -28,7 +28,7 @@ PLAY = """() => {
     if (!rest) return film.pause();
     film.muted = n > 0;
     film.currentTime = at;
-    film.play();
+    film.play().catch(() => {});  // paused before it began
   });
 }"""
 

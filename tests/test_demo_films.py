@@ -423,7 +423,7 @@ def test_visitors_click_through_it(url: str, tmp_path: Path) -> None:
         page.wait_for_function("[...document.querySelectorAll('#films video')].every(v => v.currentTime > 0.1)")
         assert players.evaluate_all("players => players.map(p => p.muted)") == [False, True, True, True]
         page.locator("#play").click()
-        assert players.evaluate_all("players => players.every(p => p.paused)")
+        page.wait_for_function("[...document.querySelectorAll('#films video')].every(v => v.paused && !v.ended)")
         with page.expect_download() as download:
             page.locator("#films [data-testid=download-link]").last.click()
         assert download.value.suggested_filename == "holiday-tint-cool.mp4"
