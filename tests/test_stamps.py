@@ -40,6 +40,13 @@ def packet(pts: int | None, dts: int | None) -> Any:
     return made
 
 
+def came(stamps: Matched, pts: int) -> tuple[list[int | None], int | None]:
+    """Of a frame that is not late."""
+    found = stamps.came(pts)
+    assert found is not None
+    return found
+
+
 def follow(stamps: Matched, packets: list[int], frames: list[int]) -> list[int]:
     """What is found lost of packets that come in order, and two packets late these frames."""
     found: list[Any] = []
@@ -47,9 +54,9 @@ def follow(stamps: Matched, packets: list[int], frames: list[int]) -> list[int]:
     for n, pts in enumerate(packets):
         stamps.sent(packet(pts, pts))
         while waiting and n >= 2 and waiting[0] <= packets[n - 2]:
-            found += stamps.came(waiting.pop(0))[0]
+            found += came(stamps, waiting.pop(0))[0]
     for pts in waiting:
-        found += stamps.came(pts)[0]
+        found += came(stamps, pts)[0]
     return found + stamps.rest()
 
 
@@ -76,12 +83,45 @@ def test_after_an_error_all_that_is_missing_is_lost() -> None:
     assert stamps.rest() == []
 
 
+def test_a_frame_that_comes_after_it_was_replaced_is_too_late() -> None:
+    stamps = Matched(judge=True, jumps=False)
+    for i in range(6):
+        stamps.sent(packet(i, i))
+    assert stamps.came(0) == ([], 0)
+    stamps.failed()
+    assert stamps.came(4) == ([1, 2, 3], 4)
+    assert stamps.came(2) is None
+    assert stamps.came(5) == ([], 5)
+    assert stamps.rest() == []
+
+
+def test_a_late_frame_adds_none_to_a_film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make(tmp_path / "in.mkv", frames=20)
+    decoded, late = Film._decoded, []
+
+    def delay(self: Film, given: Any) -> Any:
+        """As a decoder does after an error: frames 8 to 11 are missing, and 8 comes behind 12."""
+        frames = decoded(self, given)
+        late.extend(f for f in frames if f.pts == 320)
+        shown = [f for f in frames if not 320 <= f.pts < 480]
+        if len(shown) < len(frames):
+            raise av.error.InvalidDataError(1, "damaged")
+        return shown + (late if any(f.pts == 480 for f in shown) else [])
+
+    monkeypatch.setattr(Film, "_decoded", delay)
+    with Film(source, Span()) as film:
+        shots = list(film.shots())
+    assert len(late) == 1
+    assert [shot.pts for shot in shots] == [40 * i for i in range(20)]
+    assert [shot.pts for shot in shots if shot.lost] == [320, 360, 400, 440]
+
+
 def test_where_a_clock_is_set_anew_nothing_is_judged() -> None:
     stamps = Matched(judge=True, jumps=True)
     found: list[Any] = []
     for i in [*range(100, 140), *range(20)]:
         stamps.sent(packet(i, i))
-        found += stamps.came(i - 2 if i >= 102 else i)[0]
+        found += came(stamps, i - 2 if i >= 102 else i)[0]
     assert found == []
     assert not stamps.finds_losses
 

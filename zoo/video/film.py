@@ -131,7 +131,10 @@ class Film(Source):
                 if packet is not None and not stamps.finds_losses:
                     self.findings.damaged.append(self.seconds(packet.pts or packet.dts or 0))
             for frame in frames:
-                lost, pts = stamps.came(frame.pts)
+                found = stamps.came(frame.pts)
+                if found is None:
+                    continue
+                lost, pts = found
                 yield from (Lost(clock.at(pts), self._step) for pts in lost)
                 at = clock.at(pts)
                 if wanted is None or at >= wanted:

@@ -59,8 +59,11 @@ class Stamps(ABC):
         """The decoder complained, of that packet or one before: the stamps of what is lost, if that is known yet."""
 
     @abstractmethod
-    def came(self, pts: int | None) -> tuple[list[int | None], int | None]:
-        """A frame came with this stamp: the stamps of those that were lost before, and its own."""
+    def came(self, pts: int | None) -> tuple[list[int | None], int | None] | None:
+        """A frame came with this stamp: the stamps of those that were lost before, and its own.
+
+        None if it comes too late: it was taken for lost already, and another frame is in its place.
+        """
 
     @abstractmethod
     def rest(self) -> list[int | None]:
@@ -104,6 +107,7 @@ class Matched(Stamps):
         self.finds_losses = judge
         self._jumps = jumps
         self._pending: list[int] = []
+        self._replaced: set[int] = set()
         self._came = self._silent = self._errors = 0
         self._judging = True
         self._before: float | None = None
@@ -123,9 +127,13 @@ class Matched(Stamps):
         self._errors += 1
         return []
 
-    def came(self, pts: int | None) -> tuple[list[int | None], int | None]:
+    def came(self, pts: int | None) -> tuple[list[int | None], int | None] | None:
         """Those are lost that should have come before."""
+        if pts in self._replaced and self.finds_losses:
+            self._replaced.remove(pts)
+            return None
         lost = [] if pts is None else self._lost(pts)
+        self._replaced.update(stamp for stamp in lost if stamp is not None)
         self._came += 1
         return lost, pts
 
