@@ -172,6 +172,29 @@ def test_pictures_that_cannot_be_used_are_told_and_the_rest_goes_on(target: str,
             assert np.abs(after[lost].astype(int) - (16 + picture(instead) * (219 / 255))).mean() < 3
 
 
+@pytest.mark.parametrize(
+    ("names", "target"),
+    [
+        (["a1.png", "b1.png"], "out/%03d.png"),
+        (["a1.png", "a01.png"], "out/%03d.png"),
+        (["a2.png", "b.png"], "out/%03d.png"),  # the second picture, which has no number
+        (["a1.gif", "a1.png"], "out"),
+    ],
+)
+def test_pictures_that_would_replace_each_other_are_refused(
+    names: list[str], target: str, model: Orange, tmp_path: Path
+) -> None:
+    for i, name in enumerate(names):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.fromarray(picture(i)).save(tmp_path / "in" / name)
+    for force in (False, True):
+        with pytest.raises(VideoError, match="two pictures would have this name") as caught:
+            colorize_video(tmp_path / "in", f"{tmp_path}/{target}", model=model, force=force)
+        assert all(name in str(caught.value) for name in names)
+        assert not (tmp_path / "out").exists()
+    assert colorize_video(tmp_path / "in", tmp_path / "out.mp4", model=model).frames == 2
+
+
 def test_an_interrupted_run_of_pictures_is_gone_on_with(model: Orange, tmp_path: Path) -> None:
     folder, out = write(tmp_path / "in", range(12)), tmp_path / "out"
 

@@ -127,6 +127,7 @@ class PicturesSink(Sink):
         self._names = [path.name for path in files]
         if files and self._folder.exists() and files[0].parent.samefile(self._folder):
             raise VideoError(f"{target}: would lie among the pictures it is made of", remedy="choose another folder")
+        self._check_names()
         self._painter, self._background = Painter(labels), Background()
         self.left_out = copying.left_out(source, None)
         self._count = 0
@@ -172,6 +173,19 @@ class PicturesSink(Sink):
         if self._made:
             with suppress(OSError):  # there are pictures in it
                 self._folder.rmdir()
+
+    def _check_names(self) -> None:
+        """Refuse pictures of which one would replace another."""
+        made_of: dict[Path, str] = {}
+        for number, name in enumerate(self._names, 1):
+            path = self._path(number, name)
+            other = made_of.setdefault(path, name)
+            if other != name:
+                raise VideoError(
+                    f"{path}: two pictures would have this name",
+                    found=f"{other} and {name}",
+                    remedy="choose a film as the target, or name those that are wanted, such as a%03d.png",
+                )
 
     def _taken(self) -> Path | None:
         """A picture that is where some are to be written."""
