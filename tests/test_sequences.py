@@ -12,6 +12,8 @@ from PIL import Image
 
 from zoo import color, images
 from zoo.errors import OptionError, VideoError
+from zoo.video.sequences import Pictures, PicturesSink
+from zoo.video.source import Span
 from zoo.video.transcode import Progress, colorize_video
 
 
@@ -195,35 +197,97 @@ def test_pictures_that_would_replace_each_other_are_refused(
     assert colorize_video(tmp_path / "in", tmp_path / "out.mp4", model=model).frames == 2
 
 
-def test_an_interrupted_run_of_pictures_is_gone_on_with(model: Orange, tmp_path: Path) -> None:
-    folder, out = write(tmp_path / "in", range(12)), tmp_path / "out"
+def interrupted(source: Path, out: Path, model: Orange, frames: int, **options: Any) -> dict[str, int]:
+    """Pictures that a run has made until it was interrupted, and when they were written."""
 
     def stop(at: Progress) -> None:
-        if at.done == 7:
+        if at.done == frames:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        colorize_video(folder, out, model=model, progress=stop, keyframe_interval=2)
-    done = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
-    assert 1 <= len(done) <= 8
-    assert not any(name.startswith(".") for name in done)
-    with pytest.raises(VideoError, match=r"exists already; .*resume"):
+        colorize_video(source, out, model=model, progress=stop, keyframe_interval=2, **options)
+    return {p.name: p.stat().st_mtime_ns for p in out.iterdir() if not p.name.startswith(".")}
+
+
+def test_an_interrupted_run_of_pictures_is_gone_on_with(model: Orange, tmp_path: Path) -> None:
+    folder, out = write(tmp_path / "in", range(30)), tmp_path / "out"
+    done = interrupted(folder, out, model, 20)
+    assert 1 <= len(done) <= 20
+    assert [p.name for p in out.iterdir() if p.name.startswith(".")] == [".pictures.partial"]
+    with pytest.raises(VideoError, match=r"exists already; .*resume") as caught:
         colorize_video(folder, out, model=model)
-    report = colorize_video(folder, out, model=model, resume=True)
-    assert (report.kept, report.frames) == (len(done), 12)
-    assert sorted(p.name for p in out.iterdir()) == [f"f{i:03d}.png" for i in range(12)]
+    assert "what was done" not in str(caught.value)
+    report = colorize_video(folder, out, model=model, resume=True, keyframe_interval=2)
+    assert (report.kept, report.frames) == (len(done), 30)
+    assert sorted(p.name for p in out.iterdir()) == [f"f{i:03d}.png" for i in range(30)]
     assert all((out / name).stat().st_mtime_ns == time for name, time in done.items())
     colorize_video(folder, out, model=model, force=True)
     assert any((out / name).stat().st_mtime_ns != time for name, time in done.items())
 
 
+def test_it_is_gone_on_behind_pictures_that_cannot_be_read(model: Orange, tmp_path: Path) -> None:
+    folder, out = write(tmp_path / "in", range(30)), tmp_path / "out"
+    for i in (0, 2):
+        (folder / f"f{i:03d}.png").write_text("not a picture")
+    done = interrupted(folder, out, model, 20)
+    assert len(done) > 1
+    report = colorize_video(folder, out, model=model, resume=True, keyframe_interval=2)
+    assert (report.kept, report.frames) == (len(done) + 2, 30)
+    assert all((out / name).stat().st_mtime_ns == time for name, time in done.items())
+    assert sorted(p.name for p in out.iterdir()) == [f"f{i:03d}.png" for i in range(30) if i not in (0, 2)]
+
+
+def test_it_is_gone_on_where_a_forced_run_was_interrupted(model: Orange, tmp_path: Path) -> None:
+    folder, out = write(tmp_path / "in", range(30)), write(tmp_path / "out", range(30))
+    before = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
+    after = interrupted(folder, out, model, 20, force=True)
+    replaced = sum(before[name] != time for name, time in after.items())
+    assert 1 <= replaced <= 20
+    assert colorize_video(folder, out, model=model, resume=True, keyframe_interval=2).kept == replaced
+    assert all(is_orange(images.read(path).pixels) for path in out.iterdir())
+
+
+@pytest.mark.parametrize("target", ["out", "out/%06d.png"])
+def test_pictures_of_no_interrupted_run_are_not_gone_on_with(target: str, model: Orange, tmp_path: Path) -> None:
+    source, out = make(tmp_path / "in.mkv", frames=6), write(tmp_path / "out", [1, 2], "{:06d}.png")
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    with pytest.raises(VideoError, match=r"000001\.png: exists already; found: no run that was interrupted") as caught:
+        colorize_video(source, f"{tmp_path}/{target}", model=model, resume=True)
+    assert "what was done" not in str(caught.value)
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    assert colorize_video(source, tmp_path / "new", model=model, resume=True).kept == 0
+
+
+def test_pictures_of_other_settings_are_not_gone_on_with(tmp_path: Path) -> None:
+    source = Pictures(write(tmp_path / "in", range(3)), Fraction(25), Span())
+    shots = list(source.shots())
+    begun = {"style": "vivid", "interval": None, "crf": 18}
+    first = PicturesSink(tmp_path / "out", source, [""], begun, overwrite=False)
+    assert first.begin(resume=True) == (0, None)
+    first.write(shots[0], [None])
+    first._background.finish()
+    assert first.keep() == tmp_path / "out"
+    before = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
+    assert len(before) == 2
+    other = PicturesSink(tmp_path / "out", source, [""], begun | {"style": "faithful"}, overwrite=False)
+    with pytest.raises(VideoError, match="other settings; found: style vivid; expected: style faithful; go on with"):
+        other.begin(resume=True)
+    assert other.keep() is None
+    assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
+    same = PicturesSink(tmp_path / "out", source, [""], begun | {"crf": 5}, overwrite=False)  # pictures have no crf
+    assert same.begin(resume=True) == (1, None)
+    for shot in shots[1:]:
+        same.write(shot, [None])
+    same.finish()
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"f{i:03d}.png" for i in range(3)]
+
+
 def test_a_film_into_pictures_is_gone_on_with(model: Orange, tmp_path: Path) -> None:
-    source, out = make(tmp_path / "in.mkv", frames=9), tmp_path / "out"
-    colorize_video(source, out, model=model, end=0.16)
-    assert len(list(out.iterdir())) == 4
-    report = colorize_video(source, out, model=model, resume=True)
-    assert (report.kept, report.frames) == (4, 9)
-    for i in range(9):
+    source, out = make(tmp_path / "in.mkv", frames=29), tmp_path / "out"
+    done = interrupted(source, out, model, 20)
+    report = colorize_video(source, out, model=model, resume=True, keyframe_interval=2)
+    assert (report.kept, report.frames) == (len(done), 29)
+    for i in range(0, 29, 4):
         pixels = images.read(out / f"{i + 1:06d}.png").pixels
         expected = ((luma(i, 48, 64) - 16.0) / 219).clip(0, 1) * 255
         assert np.abs(lightness(pixels) - lightness(expected.round().astype(np.uint8))).max() <= 0.5
