@@ -1,9 +1,11 @@
 """Animated GIF and WebP: frame by frame, with the time that each is shown and how often all are played."""
 
+import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any
@@ -20,14 +22,15 @@ from zoo.video import copying, partial
 from zoo.video.background import Background
 from zoo.video.coloring import Colored
 from zoo.video.sink import Quality, Sink, writing
-from zoo.video.source import Broken, Lost, Shot, Source, Span, check_size
+from zoo.video.source import Broken, Lost, Shot, Source, Span, check_size, within
 from zoo.video.stills import Array, Painter, plane_of
 
 KINDS = {".gif": "gif", ".webp": "webp"}
 _MILLISECOND, _CENTISECOND = Fraction(1, 1000), Fraction(1, 100)
 _NO_TIME = 100  # ms; what browsers show a frame for that says no time
 _SHORTEST = 2  # centiseconds; what is shorter they show for ten
-_UNREADABLE = (OSError, EOFError, ValueError, SyntaxError, ImageError)  # what Pillow may raise of a damaged file
+# What Pillow may raise of a damaged file.
+_UNREADABLE = (OSError, EOFError, ValueError, SyntaxError, IndexError, struct.error, ImageError)
 
 
 def is_animation(path: Path) -> bool:
@@ -57,7 +60,8 @@ class Animation(Source):
 
     def __init__(self, path: Path, span: Span) -> None:
         super().__init__()
-        self.name, self._span = str(path), span
+        self.name = str(path)
+        self._end = None if span.end is None else span.end / _MILLISECOND
         try:
             with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
                 self._image: ImageFile.ImageFile = Image.open(path)
@@ -65,6 +69,7 @@ class Animation(Source):
             raise VideoError(f"{path}: not an animation that can be opened", found=error) from error
         check_size(self._image.height, self._image.width, self.name)
         self.origin = round(span.start / _MILLISECOND)
+        self._frames = self._counted()  # once: Pillow finds less when it is asked again
         durations = self._durations()
         self.total, self.final_duration = len(durations), durations[-1]
         spent = sum(durations)
@@ -82,15 +87,26 @@ class Animation(Source):
     def _durations(self) -> list[int]:
         """Milliseconds of the frames within what is wanted that can be read, at least one."""
         found, now = [], 0
-        for index in range(getattr(self._image, "n_frames", 1)):
+        for index in self._numbers():
             try:
                 duration = self._to(index)
             except _UNREADABLE:
                 break
-            if now >= self.origin and (self._span.end is None or now < self._span.end * 1000):
-                found.append(duration)
+            if now >= self.origin and (self._end is None or now < self._end):
+                found.append(within(Lost(now, duration), self._end).duration)
             now += duration
         return found or [_NO_TIME]
+
+    def _counted(self) -> int | None:
+        """Frames in the file; None where it breaks off so that they cannot be counted."""
+        try:
+            return getattr(self._image, "n_frames", 1)
+        except _UNREADABLE:
+            return None
+
+    def _numbers(self) -> Iterable[int]:
+        """Of the frames; without end where they were not counted, so that reading finds what is wrong."""
+        return count() if self._frames is None else range(self._frames)
 
     def _to(self, index: int) -> int:
         """Go to a frame; for how many milliseconds it is shown."""
@@ -100,17 +116,17 @@ class Animation(Source):
 
     def _read(self, after: int | None) -> Iterator[Shot | Lost]:
         now = 0
-        for index in range(getattr(self._image, "n_frames", 1)):
+        for index in self._numbers():
             try:
                 duration = self._to(index)
                 picture = images.from_pil(self._image.copy())
             except _UNREADABLE as error:
                 raise Broken(f"frame {index + 1} cannot be read: {error}", now / 1000) from error
-            if self._span.end is not None and now >= self._span.end * 1000:
+            if self._end is not None and now >= self._end:
                 return
             if now >= self.origin:
                 plane, self._coding = plane_of(picture)
-                yield Shot(plane, now, duration, picture)
+                yield within(Shot(plane, now, duration, picture), self._end)
             now += duration
 
 
