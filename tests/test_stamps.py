@@ -3,6 +3,7 @@
 import threading
 import time
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ def test_a_clock_fills_in_and_mends() -> None:
     assert [set_anew.at(t) for t in (5000, 5040, 0, 40, 80)] == [5000, 5040, 5080, 5120, 5160]
     jumping = Clock(40, 1000, jumps=True)
     assert [jumping.at(t) for t in (0, 40, 3_600_000, 3_600_040)] == [0, 40, 80, 120]
+    short = Clock(40, 1000, jumps=True)
+    assert [short.at(t) for t in (1400, 1440, 1480, 1520, 1400, 1440)] == [1400, 1440, 1480, 1520, 1560, 1600]
     lasting = Clock(1, 1000)
     assert [lasting.at(t, 128) for t in (1000, 1128, 0, 128)] == [1000, 1128, 1256, 1384]
 
@@ -152,6 +155,15 @@ def test_films_that_are_whole_have_no_losses(name: str, codec: str, options: dic
         assert len(plain) == 60
 
 
+def test_short_films_behind_each_other_keep_their_time(tmp_path: Path) -> None:
+    one = make(tmp_path / "one.ts", codec="mpeg2video", frames=10, base=Fraction(1, 25)).read_bytes()
+    (tmp_path / "in.ts").write_bytes(one + one)
+    with Film(tmp_path / "in.ts", Span()) as film:
+        shots = list(film.shots())
+        assert {round(film.seconds(b.pts) - film.seconds(a.pts), 6) for a, b in pairwise(shots)} == {0.04}
+    assert len(shots) == len(read(tmp_path / "in.ts")) >= 19
+
+
 def test_a_file_that_cannot_be_read_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # nothing moves, so that colours are known late
     source = make(tmp_path / "in.mkv", frames=20, pictures=lambda n: frame(0, (48, 64), "yuv420p"))
@@ -165,7 +177,7 @@ def test_a_file_that_cannot_be_read_on(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Film, "_packets", fail)
     with pytest.raises(
-        VideoError, match=r"after 12 frames; found: it cannot be read on: .*Input/output error"
+        VideoError, match=r"stops at 0\.5 seconds, after 12 frames; found: it cannot be read on: .*Input/output error"
     ) as caught:
         colorize_video(source, tmp_path / "out.mp4", model=orange(), keyframe_interval=8)
     assert "out.mp4.partial" in str(caught.value)
