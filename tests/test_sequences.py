@@ -1,5 +1,6 @@
 """Numbered pictures, animated GIF and WebP: read and written, with their names, times and lightness."""
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from PIL import Image
 
 from zoo import color, images
 from zoo.errors import OptionError, VideoError
+from zoo.video.animations import Animation
 from zoo.video.sequences import Pictures, PicturesSink
-from zoo.video.source import Span
+from zoo.video.source import Broken, Span
 from zoo.video.transcode import Progress, colorize_video
 
 
@@ -355,6 +357,17 @@ def test_an_animation_becomes_a_film_and_pictures(source: str, model: Orange, tm
     assert len(list((tmp_path / "out").iterdir())) == 4
 
 
+@pytest.mark.parametrize("target", ["out.mp4", "out.gif", "out.webp"])
+def test_the_last_frame_ends_at_the_end(target: str, model: Orange, tmp_path: Path) -> None:
+    source = animate(tmp_path / "in.gif", [40, 100, 70, 500])
+    report = colorize_video(source, tmp_path / target, model=model, start=0.04, end=0.3)
+    assert report.frames == 3
+    if target == "out.mp4":
+        assert about(tmp_path / target).seconds == pytest.approx(0.26, abs=0.002)
+    else:
+        assert shown(tmp_path / target)[1] == [100, 70, 90]
+
+
 @pytest.mark.parametrize("target", ["out.gif", "out.webp"])
 def test_a_film_becomes_an_animation(target: str, model: Orange, tmp_path: Path) -> None:
     source = make(tmp_path / "in.mkv", frames=10, sounds=["eng"])
@@ -397,6 +410,35 @@ def test_a_truncated_animation_is_an_error_that_says_where(model: Orange, tmp_pa
     assert 1 < len(read(tmp_path / "out.mp4.partial")) < 7
 
 
+def frames_until(animation: Animation) -> tuple[int, Broken | None]:
+    """How many frames an animation gives, and where it breaks off."""
+    done = 0
+    try:
+        for _ in animation.shots():
+            done += 1
+    except Broken as broken:
+        return done, broken
+    return done, None
+
+
+def test_an_animation_that_breaks_off_anywhere_is_an_error_that_says_where(tmp_path: Path) -> None:
+    """Of some of these Pillow raises IndexError or struct.error."""
+    data = animate(tmp_path / "whole.gif", [100] * 4).read_bytes()
+    source, given, unseen = tmp_path / "in.gif", set(), 0
+    heads = [found.start() for found in re.finditer(rb"\x21\xf9\x04", data)][1:]
+    assert len(heads) == 3
+    for size in [head + more for head in heads for more in (*range(0, 45, 3), 400, 1500)]:
+        source.write_bytes(data[:size])
+        with Animation(source, Span()) as animation:
+            frames, broken = frames_until(animation)
+            assert animation.total == max(1, frames)
+        given.add(frames)
+        unseen += broken is None
+        assert broken is None or broken.at == pytest.approx(0.1 * frames)
+    assert given == {1, 2, 3}
+    assert unseen < 10, "between two frames Pillow sees no end"
+
+
 def test_what_is_no_sequence_is_refused(model: Orange, tmp_path: Path) -> None:
     folder = write(tmp_path / "in", range(3))
     (tmp_path / "empty").mkdir()
@@ -409,7 +451,10 @@ def test_what_is_no_sequence_is_refused(model: Orange, tmp_path: Path) -> None:
         ("in/g%d.png", "out.mp4", {}, "no pictures"),
         ("none/%d.png", "out.mp4", {}, "no pictures"),
         ("in/*.jpg", "out.mp4", {}, "no pictures"),
-        ("bad", "out.mp4", {}, "not one frame"),
+        ("bad", "out.mp4", {}, r"bad: none of its 1 pictures can be used; the first: .*1\.png"),
+        ("bad", "out", {}, r"none of its 1 pictures can be used"),
+        ("in/%099999999999d.png", "out.mp4", {}, "no such file"),
+        ("in", "out/%099999999999d.png", {}, "is not a folder|unknown kind of film"),
         ("broken.gif", "out.mp4", {}, "not an animation"),
         ("in", "in", {}, "among the pictures it is made of"),
         ("in", "in/%d.png", {"force": True}, "among the pictures it is made of"),
@@ -426,6 +471,14 @@ def test_what_is_no_sequence_is_refused(model: Orange, tmp_path: Path) -> None:
         with pytest.raises(OptionError, match="bad fps"):
             colorize_video(folder, tmp_path / "out.mp4", model=model, fps=fps)
     assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_why_a_picture_cannot_be_written_is_said_once(model: Orange, tmp_path: Path) -> None:
+    source, out = write(tmp_path / "in", range(2)), tmp_path / "out"
+    (out / "f000.png").mkdir(parents=True)
+    with pytest.raises(VideoError) as caught:
+        colorize_video(source, out, model=model, force=True)
+    assert str(caught.value).count("f000.png") == 1
 
 
 def test_a_rate_may_be_a_fraction(model: Orange, tmp_path: Path) -> None:

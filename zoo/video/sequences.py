@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from zoo import images
-from zoo.errors import VideoError, ZooError
+from zoo.errors import ImageError, VideoError, ZooError
 from zoo.video import copying
 from zoo.video.background import Background
 from zoo.video.coloring import Colored
@@ -19,7 +19,7 @@ from zoo.video.sink import Sink, writing
 from zoo.video.source import Lost, Shot, Source, Span, check_size
 from zoo.video.stills import Array, Painter, plane_of
 
-_PLACE = re.compile(r"%(0?\d*)d")
+_PLACE = re.compile(r"%(0?\d{0,2})d")  # no name has room for more than 99 digits
 _NUMBER = re.compile(r"\d+")
 _WILDCARDS = "*?["
 _DIGITS = 6  # of the names in a folder
@@ -79,6 +79,7 @@ class Pictures(Source):
 
     def _read(self, after: int | None) -> Iterator[Shot | Lost]:
         size: tuple[int, int] | None = None
+        reason = ""
         for pts, path in self.files.items():
             if after is not None and pts < after:
                 continue
@@ -93,12 +94,15 @@ class Pictures(Source):
                         expected=f"{size[1]} x {size[0]}",
                     )
             except ZooError as error:
+                reason = reason or str(error)
                 self.findings.notes.append(str(error))
                 yield Lost(pts, 1, path.name)
                 continue
             size = height, width
             plane, self._coding = plane_of(picture)
             yield Shot(plane, pts, 1, picture, path.name)
+        if size is None and reason and after is None:
+            raise VideoError(f"{self.name}: none of its {len(self.files)} pictures can be used; the first: {reason}")
 
 
 class PicturesSink(Sink):
@@ -265,7 +269,12 @@ class PicturesSink(Sink):
 
     def _save(self, path: Path, pixels: Array, number: int) -> None:
         with writing(path):
-            images.write(path, pixels, overwrite=self._overwrite)
+            try:
+                images.write(path, pixels, overwrite=self._overwrite)
+            except ImageError as error:  # which says all that is to be said
+                raise VideoError(
+                    error.what, found=error.found, expected=error.expected, remedy=error.remedy
+                ) from error.__cause__
         self._mark(number)
 
     def _mark(self, number: int) -> None:
