@@ -388,6 +388,19 @@ def test_a_gif_has_no_more_frames_than_players_show(model: Orange, tmp_path: Pat
     assert sum(times) == pytest.approx(200, abs=30)
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_fewer_frames_than_were_given_are_told_and_take_as_long(suffix: str, model: Orange, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for i in range(24):
+        images.write(folder / f"{i}.png", picture(i // 3 if suffix == ".webp" else i))
+    report = colorize_video(folder, tmp_path / f"out{suffix}", model=model, fps=60 if suffix == ".gif" else 25)
+    _, times, _ = shown(tmp_path / f"out{suffix}")
+    assert len(times) < 24
+    assert sum(times) == (400 if suffix == ".gif" else 960)
+    assert [f"has {len(times)} frames for the 24 of the source" in note for note in report.notes] == [True]
+
+
 def test_pictures_that_stand_still_stay_in_time(model: Orange, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()

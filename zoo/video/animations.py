@@ -150,7 +150,7 @@ class AnimationSink(Sink):
         self._out: Any = None
         self._encoder: Any = None
         self._palettes: _Palettes | None = None
-        self._end = 0
+        self._first = self._end = self._until = self._given = 0
 
     def begin(self, *, resume: bool) -> tuple[int, int | None]:
         """Make ready."""
@@ -160,8 +160,9 @@ class AnimationSink(Sink):
         """Add a frame."""
         pixels = images.to_8_bit(self._painter(shot, colored, self._source.coding))
         pts = round((shot.pts - self._source.origin) * self._source.time_base / self._base)
-        duration = round(shot.duration * self._source.time_base / self._base)
-        self._background.do(self._encode, pixels, pts, duration)
+        end = round((shot.pts + shot.duration - self._source.origin) * self._source.time_base / self._base)
+        self._given += 1
+        self._background.do(self._encode, pixels, pts, end)
 
     def finish(self) -> None:
         """Make it stand under its name."""
@@ -172,7 +173,10 @@ class AnimationSink(Sink):
             self._out.mux(self._encoder.encode(None))
             self._out.close()
             if self._kind == "webp":
-                _set_end(self._part, self._end)
+                _set_end(self._part, self._until - self._first)
+            else:
+                _set_end_of_gif(self._part, self._until - self._first)
+            self._tell()
             self._part.replace(self._target)
         self._background.close()
 
@@ -189,11 +193,26 @@ class AnimationSink(Sink):
                 self._out.close()
         self._part.unlink(missing_ok=True)
 
-    def _encode(self, pixels: Array, pts: int, duration: int) -> None:
+    def _tell(self) -> None:
+        """That the file has fewer frames than it was given, if so."""
+        with Image.open(self._part) as image:
+            frames = getattr(image, "n_frames", 1)
+        if frames < self._given:
+            why = (
+                "players show none for less than 0.02 seconds"
+                if self._kind == "gif"
+                else "some that look alike are one"
+            )
+            note = f"{self._target}: has {frames} frames for the {self._given} of the source: {why}"
+            self._source.findings.notes.append(note)
+
+    def _encode(self, pixels: Array, pts: int, end: int) -> None:
+        self._until = max(self._until, end)
         if self._kind == "gif" and self._out is not None and pts < self._end:
             return  # players slow a GIF down that has more frames a second than 50
         with writing(self._target):
             if self._out is None:
+                self._first = pts
                 self._open(pixels)
             if pixels.shape[2] == 3:
                 pixels = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
@@ -204,7 +223,7 @@ class AnimationSink(Sink):
                     self._out.mux(self._encoder.encode(ready))
             else:
                 self._out.mux(self._encoder.encode(frame.reformat(format="bgra")))
-        self._end = pts + (_SHORTEST if self._kind == "gif" else duration)
+        self._end = pts + _SHORTEST
 
     def _open(self, pixels: Array) -> None:
         height, width = pixels.shape[:2]
@@ -279,3 +298,26 @@ def _set_end(path: Path, end: int) -> None:
         if last is not None and end > last[1]:
             file.seek(last[0])
             file.write(min(end - last[1], (1 << 24) - 1).to_bytes(3, "little"))
+
+
+def _set_end_of_gif(path: Path, end: int) -> None:
+    """Make the last frame of a GIF end at ``end`` hundredths of a second, also where others after it were left out."""
+    with path.open("r+b") as file:
+        head = file.read(13)
+        file.seek(3 << (head[10] & 7) + 1 if head[10] & 128 else 0, 1)
+        spent, last = 0, None  # where its duration is written, and how long it is
+        while (kind := file.read(1)) in (b"!", b","):
+            if kind == b"!" and file.read(1) == b"\xf9":
+                place = file.tell() + 2
+                file.seek(place)
+                spent += last[1] if last else 0
+                last = place, int.from_bytes(file.read(2), "little")
+                file.seek(place - 2)
+            elif kind == b",":
+                flags = file.read(9)[8]
+                file.seek((3 << (flags & 7) + 1 if flags & 128 else 0) + 1, 1)
+            while size := file.read(1)[0]:
+                file.seek(size, 1)
+        if last is not None and end - spent > last[1]:
+            file.seek(last[0])
+            file.write(min(end - spent, (1 << 16) - 1).to_bytes(2, "little"))
