@@ -1,5 +1,6 @@
 """Numbered pictures, animated GIF and WebP: read and written, with their names, times and lightness."""
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from PIL import Image
 
 from zoo import color, images
 from zoo.errors import OptionError, VideoError
+from zoo.video.animations import Animation
+from zoo.video.sequences import Pictures, PicturesSink
+from zoo.video.source import Broken, Span
 from zoo.video.transcode import Progress, colorize_video
 
 
@@ -172,35 +176,120 @@ def test_pictures_that_cannot_be_used_are_told_and_the_rest_goes_on(target: str,
             assert np.abs(after[lost].astype(int) - (16 + picture(instead) * (219 / 255))).mean() < 3
 
 
-def test_an_interrupted_run_of_pictures_is_gone_on_with(model: Orange, tmp_path: Path) -> None:
-    folder, out = write(tmp_path / "in", range(12)), tmp_path / "out"
+@pytest.mark.parametrize(
+    ("names", "target"),
+    [
+        (["a1.png", "b1.png"], "out/%03d.png"),
+        (["a1.png", "a01.png"], "out/%03d.png"),
+        (["a2.png", "b.png"], "out/%03d.png"),  # the second picture, which has no number
+        (["a1.gif", "a1.png"], "out"),
+    ],
+)
+def test_pictures_that_would_replace_each_other_are_refused(
+    names: list[str], target: str, model: Orange, tmp_path: Path
+) -> None:
+    for i, name in enumerate(names):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.fromarray(picture(i)).save(tmp_path / "in" / name)
+    for force in (False, True):
+        with pytest.raises(VideoError, match="two pictures would have this name") as caught:
+            colorize_video(tmp_path / "in", f"{tmp_path}/{target}", model=model, force=force)
+        assert all(name in str(caught.value) for name in names)
+        assert not (tmp_path / "out").exists()
+    assert colorize_video(tmp_path / "in", tmp_path / "out.mp4", model=model).frames == 2
+
+
+def interrupted(source: Path, out: Path, model: Orange, frames: int, **options: Any) -> dict[str, int]:
+    """Pictures that a run has made until it was interrupted, and when they were written."""
 
     def stop(at: Progress) -> None:
-        if at.done == 7:
+        if at.done == frames:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        colorize_video(folder, out, model=model, progress=stop, keyframe_interval=2)
-    done = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
-    assert 1 <= len(done) <= 8
-    assert not any(name.startswith(".") for name in done)
-    with pytest.raises(VideoError, match=r"exists already; .*resume"):
+        colorize_video(source, out, model=model, progress=stop, keyframe_interval=2, **options)
+    return {p.name: p.stat().st_mtime_ns for p in out.iterdir() if not p.name.startswith(".")}
+
+
+def test_an_interrupted_run_of_pictures_is_gone_on_with(model: Orange, tmp_path: Path) -> None:
+    folder, out = write(tmp_path / "in", range(30)), tmp_path / "out"
+    done = interrupted(folder, out, model, 20)
+    assert 1 <= len(done) <= 20
+    assert [p.name for p in out.iterdir() if p.name.startswith(".")] == [".pictures.partial"]
+    with pytest.raises(VideoError, match=r"exists already; .*resume") as caught:
         colorize_video(folder, out, model=model)
-    report = colorize_video(folder, out, model=model, resume=True)
-    assert (report.kept, report.frames) == (len(done), 12)
-    assert sorted(p.name for p in out.iterdir()) == [f"f{i:03d}.png" for i in range(12)]
+    assert "what was done" not in str(caught.value)
+    report = colorize_video(folder, out, model=model, resume=True, keyframe_interval=2)
+    assert (report.kept, report.frames) == (len(done), 30)
+    assert sorted(p.name for p in out.iterdir()) == [f"f{i:03d}.png" for i in range(30)]
     assert all((out / name).stat().st_mtime_ns == time for name, time in done.items())
     colorize_video(folder, out, model=model, force=True)
     assert any((out / name).stat().st_mtime_ns != time for name, time in done.items())
 
 
+def test_it_is_gone_on_behind_pictures_that_cannot_be_read(model: Orange, tmp_path: Path) -> None:
+    folder, out = write(tmp_path / "in", range(30)), tmp_path / "out"
+    for i in (0, 2):
+        (folder / f"f{i:03d}.png").write_text("not a picture")
+    done = interrupted(folder, out, model, 20)
+    assert len(done) > 1
+    report = colorize_video(folder, out, model=model, resume=True, keyframe_interval=2)
+    assert (report.kept, report.frames) == (len(done) + 2, 30)
+    assert all((out / name).stat().st_mtime_ns == time for name, time in done.items())
+    assert sorted(p.name for p in out.iterdir()) == [f"f{i:03d}.png" for i in range(30) if i not in (0, 2)]
+
+
+def test_it_is_gone_on_where_a_forced_run_was_interrupted(model: Orange, tmp_path: Path) -> None:
+    folder, out = write(tmp_path / "in", range(30)), write(tmp_path / "out", range(30))
+    before = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
+    after = interrupted(folder, out, model, 20, force=True)
+    replaced = sum(before[name] != time for name, time in after.items())
+    assert 1 <= replaced <= 20
+    assert colorize_video(folder, out, model=model, resume=True, keyframe_interval=2).kept == replaced
+    assert all(is_orange(images.read(path).pixels) for path in out.iterdir())
+
+
+@pytest.mark.parametrize("target", ["out", "out/%06d.png"])
+def test_pictures_of_no_interrupted_run_are_not_gone_on_with(target: str, model: Orange, tmp_path: Path) -> None:
+    source, out = make(tmp_path / "in.mkv", frames=6), write(tmp_path / "out", [1, 2], "{:06d}.png")
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    with pytest.raises(VideoError, match=r"000001\.png: exists already; found: no run that was interrupted") as caught:
+        colorize_video(source, f"{tmp_path}/{target}", model=model, resume=True)
+    assert "what was done" not in str(caught.value)
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    assert colorize_video(source, tmp_path / "new", model=model, resume=True).kept == 0
+
+
+def test_pictures_of_other_settings_are_not_gone_on_with(tmp_path: Path) -> None:
+    source = Pictures(write(tmp_path / "in", range(3)), Fraction(25), Span())
+    shots = list(source.shots())
+    begun = {"style": "vivid", "interval": None, "crf": 18}
+    first = PicturesSink(tmp_path / "out", source, [""], begun, overwrite=False)
+    assert first.begin(resume=True) == (0, None)
+    first.write(shots[0], [None])
+    first._background.finish()
+    assert first.keep() == tmp_path / "out"
+    before = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
+    assert len(before) == 2
+    other = PicturesSink(tmp_path / "out", source, [""], begun | {"style": "faithful"}, overwrite=False)
+    with pytest.raises(VideoError, match="other settings; found: style vivid; expected: style faithful; go on with"):
+        other.begin(resume=True)
+    assert other.keep() is None
+    assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
+    same = PicturesSink(tmp_path / "out", source, [""], begun | {"crf": 5}, overwrite=False)  # pictures have no crf
+    assert same.begin(resume=True) == (1, None)
+    for shot in shots[1:]:
+        same.write(shot, [None])
+    same.finish()
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"f{i:03d}.png" for i in range(3)]
+
+
 def test_a_film_into_pictures_is_gone_on_with(model: Orange, tmp_path: Path) -> None:
-    source, out = make(tmp_path / "in.mkv", frames=9), tmp_path / "out"
-    colorize_video(source, out, model=model, end=0.16)
-    assert len(list(out.iterdir())) == 4
-    report = colorize_video(source, out, model=model, resume=True)
-    assert (report.kept, report.frames) == (4, 9)
-    for i in range(9):
+    source, out = make(tmp_path / "in.mkv", frames=29), tmp_path / "out"
+    done = interrupted(source, out, model, 20)
+    report = colorize_video(source, out, model=model, resume=True, keyframe_interval=2)
+    assert (report.kept, report.frames) == (len(done), 29)
+    for i in range(0, 29, 4):
         pixels = images.read(out / f"{i + 1:06d}.png").pixels
         expected = ((luma(i, 48, 64) - 16.0) / 219).clip(0, 1) * 255
         assert np.abs(lightness(pixels) - lightness(expected.round().astype(np.uint8))).max() <= 0.5
@@ -268,6 +357,17 @@ def test_an_animation_becomes_a_film_and_pictures(source: str, model: Orange, tm
     assert len(list((tmp_path / "out").iterdir())) == 4
 
 
+@pytest.mark.parametrize("target", ["out.mp4", "out.gif", "out.webp"])
+def test_the_last_frame_ends_at_the_end(target: str, model: Orange, tmp_path: Path) -> None:
+    source = animate(tmp_path / "in.gif", [40, 100, 70, 500])
+    report = colorize_video(source, tmp_path / target, model=model, start=0.04, end=0.3)
+    assert report.frames == 3
+    if target == "out.mp4":
+        assert about(tmp_path / target).seconds == pytest.approx(0.26, abs=0.002)
+    else:
+        assert shown(tmp_path / target)[1] == [100, 70, 90]
+
+
 @pytest.mark.parametrize("target", ["out.gif", "out.webp"])
 def test_a_film_becomes_an_animation(target: str, model: Orange, tmp_path: Path) -> None:
     source = make(tmp_path / "in.mkv", frames=10, sounds=["eng"])
@@ -286,6 +386,19 @@ def test_a_gif_has_no_more_frames_than_players_show(model: Orange, tmp_path: Pat
     _, times, _ = shown(tmp_path / "out.gif")
     assert min(times) >= 20
     assert sum(times) == pytest.approx(200, abs=30)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_fewer_frames_than_were_given_are_told_and_take_as_long(suffix: str, model: Orange, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for i in range(24):
+        images.write(folder / f"{i}.png", picture(i // 3 if suffix == ".webp" else i))
+    report = colorize_video(folder, tmp_path / f"out{suffix}", model=model, fps=60 if suffix == ".gif" else 25)
+    _, times, _ = shown(tmp_path / f"out{suffix}")
+    assert len(times) < 24
+    assert sum(times) == (400 if suffix == ".gif" else 960)
+    assert [f"has {len(times)} frames for the 24 of the source" in note for note in report.notes] == [True]
 
 
 def test_pictures_that_stand_still_stay_in_time(model: Orange, tmp_path: Path) -> None:
@@ -310,6 +423,35 @@ def test_a_truncated_animation_is_an_error_that_says_where(model: Orange, tmp_pa
     assert 1 < len(read(tmp_path / "out.mp4.partial")) < 7
 
 
+def frames_until(animation: Animation) -> tuple[int, Broken | None]:
+    """How many frames an animation gives, and where it breaks off."""
+    done = 0
+    try:
+        for _ in animation.shots():
+            done += 1
+    except Broken as broken:
+        return done, broken
+    return done, None
+
+
+def test_an_animation_that_breaks_off_anywhere_is_an_error_that_says_where(tmp_path: Path) -> None:
+    """Of some of these Pillow raises IndexError or struct.error."""
+    data = animate(tmp_path / "whole.gif", [100] * 4).read_bytes()
+    source, given, unseen = tmp_path / "in.gif", set(), 0
+    heads = [found.start() for found in re.finditer(rb"\x21\xf9\x04", data)][1:]
+    assert len(heads) == 3
+    for size in [head + more for head in heads for more in (*range(0, 45, 3), 400, 1500)]:
+        source.write_bytes(data[:size])
+        with Animation(source, Span()) as animation:
+            frames, broken = frames_until(animation)
+            assert animation.total == max(1, frames)
+        given.add(frames)
+        unseen += broken is None
+        assert broken is None or broken.at == pytest.approx(0.1 * frames)
+    assert given == {1, 2, 3}
+    assert unseen < 10, "between two frames Pillow sees no end"
+
+
 def test_what_is_no_sequence_is_refused(model: Orange, tmp_path: Path) -> None:
     folder = write(tmp_path / "in", range(3))
     (tmp_path / "empty").mkdir()
@@ -322,7 +464,10 @@ def test_what_is_no_sequence_is_refused(model: Orange, tmp_path: Path) -> None:
         ("in/g%d.png", "out.mp4", {}, "no pictures"),
         ("none/%d.png", "out.mp4", {}, "no pictures"),
         ("in/*.jpg", "out.mp4", {}, "no pictures"),
-        ("bad", "out.mp4", {}, "not one frame"),
+        ("bad", "out.mp4", {}, r"bad: none of its 1 pictures can be used; the first: .*1\.png"),
+        ("bad", "out", {}, r"none of its 1 pictures can be used"),
+        ("in/%099999999999d.png", "out.mp4", {}, "no such file"),
+        ("in", "out/%099999999999d.png", {}, "is not a folder|unknown kind of film"),
         ("broken.gif", "out.mp4", {}, "not an animation"),
         ("in", "in", {}, "among the pictures it is made of"),
         ("in", "in/%d.png", {"force": True}, "among the pictures it is made of"),
@@ -339,6 +484,14 @@ def test_what_is_no_sequence_is_refused(model: Orange, tmp_path: Path) -> None:
         with pytest.raises(OptionError, match="bad fps"):
             colorize_video(folder, tmp_path / "out.mp4", model=model, fps=fps)
     assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_why_a_picture_cannot_be_written_is_said_once(model: Orange, tmp_path: Path) -> None:
+    source, out = write(tmp_path / "in", range(2)), tmp_path / "out"
+    (out / "f000.png").mkdir(parents=True)
+    with pytest.raises(VideoError) as caught:
+        colorize_video(source, out, model=model, force=True)
+    assert str(caught.value).count("f000.png") == 1
 
 
 def test_a_rate_may_be_a_fraction(model: Orange, tmp_path: Path) -> None:

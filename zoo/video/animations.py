@@ -1,9 +1,11 @@
 """Animated GIF and WebP: frame by frame, with the time that each is shown and how often all are played."""
 
+import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any
@@ -20,14 +22,15 @@ from zoo.video import copying, partial
 from zoo.video.background import Background
 from zoo.video.coloring import Colored
 from zoo.video.sink import Quality, Sink, writing
-from zoo.video.source import Broken, Lost, Shot, Source, Span, check_size
+from zoo.video.source import Broken, Lost, Shot, Source, Span, check_size, within
 from zoo.video.stills import Array, Painter, plane_of
 
 KINDS = {".gif": "gif", ".webp": "webp"}
 _MILLISECOND, _CENTISECOND = Fraction(1, 1000), Fraction(1, 100)
 _NO_TIME = 100  # ms; what browsers show a frame for that says no time
 _SHORTEST = 2  # centiseconds; what is shorter they show for ten
-_UNREADABLE = (OSError, EOFError, ValueError, SyntaxError, ImageError)  # what Pillow may raise of a damaged file
+# What Pillow may raise of a damaged file.
+_UNREADABLE = (OSError, EOFError, ValueError, SyntaxError, IndexError, struct.error, ImageError)
 
 
 def is_animation(path: Path) -> bool:
@@ -57,7 +60,8 @@ class Animation(Source):
 
     def __init__(self, path: Path, span: Span) -> None:
         super().__init__()
-        self.name, self._span = str(path), span
+        self.name = str(path)
+        self._end = None if span.end is None else span.end / _MILLISECOND
         try:
             with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
                 self._image: ImageFile.ImageFile = Image.open(path)
@@ -65,6 +69,7 @@ class Animation(Source):
             raise VideoError(f"{path}: not an animation that can be opened", found=error) from error
         check_size(self._image.height, self._image.width, self.name)
         self.origin = round(span.start / _MILLISECOND)
+        self._frames = self._counted()  # once: Pillow finds less when it is asked again
         durations = self._durations()
         self.total, self.final_duration = len(durations), durations[-1]
         spent = sum(durations)
@@ -82,15 +87,26 @@ class Animation(Source):
     def _durations(self) -> list[int]:
         """Milliseconds of the frames within what is wanted that can be read, at least one."""
         found, now = [], 0
-        for index in range(getattr(self._image, "n_frames", 1)):
+        for index in self._numbers():
             try:
                 duration = self._to(index)
             except _UNREADABLE:
                 break
-            if now >= self.origin and (self._span.end is None or now < self._span.end * 1000):
-                found.append(duration)
+            if now >= self.origin and (self._end is None or now < self._end):
+                found.append(within(Lost(now, duration), self._end).duration)
             now += duration
         return found or [_NO_TIME]
+
+    def _counted(self) -> int | None:
+        """Frames in the file; None where it breaks off so that they cannot be counted."""
+        try:
+            return getattr(self._image, "n_frames", 1)
+        except _UNREADABLE:
+            return None
+
+    def _numbers(self) -> Iterable[int]:
+        """Of the frames; without end where they were not counted, so that reading finds what is wrong."""
+        return count() if self._frames is None else range(self._frames)
 
     def _to(self, index: int) -> int:
         """Go to a frame; for how many milliseconds it is shown."""
@@ -100,17 +116,17 @@ class Animation(Source):
 
     def _read(self, after: int | None) -> Iterator[Shot | Lost]:
         now = 0
-        for index in range(getattr(self._image, "n_frames", 1)):
+        for index in self._numbers():
             try:
                 duration = self._to(index)
                 picture = images.from_pil(self._image.copy())
             except _UNREADABLE as error:
                 raise Broken(f"frame {index + 1} cannot be read: {error}", now / 1000) from error
-            if self._span.end is not None and now >= self._span.end * 1000:
+            if self._end is not None and now >= self._end:
                 return
             if now >= self.origin:
                 plane, self._coding = plane_of(picture)
-                yield Shot(plane, now, duration, picture)
+                yield within(Shot(plane, now, duration, picture), self._end)
             now += duration
 
 
@@ -134,7 +150,7 @@ class AnimationSink(Sink):
         self._out: Any = None
         self._encoder: Any = None
         self._palettes: _Palettes | None = None
-        self._end = 0
+        self._first = self._end = self._until = self._given = 0
 
     def begin(self, *, resume: bool) -> tuple[int, int | None]:
         """Make ready."""
@@ -144,8 +160,9 @@ class AnimationSink(Sink):
         """Add a frame."""
         pixels = images.to_8_bit(self._painter(shot, colored, self._source.coding))
         pts = round((shot.pts - self._source.origin) * self._source.time_base / self._base)
-        duration = round(shot.duration * self._source.time_base / self._base)
-        self._background.do(self._encode, pixels, pts, duration)
+        end = round((shot.pts + shot.duration - self._source.origin) * self._source.time_base / self._base)
+        self._given += 1
+        self._background.do(self._encode, pixels, pts, end)
 
     def finish(self) -> None:
         """Make it stand under its name."""
@@ -156,7 +173,10 @@ class AnimationSink(Sink):
             self._out.mux(self._encoder.encode(None))
             self._out.close()
             if self._kind == "webp":
-                _set_end(self._part, self._end)
+                _set_end(self._part, self._until - self._first)
+            else:
+                _set_end_of_gif(self._part, self._until - self._first)
+            self._tell()
             self._part.replace(self._target)
         self._background.close()
 
@@ -173,11 +193,26 @@ class AnimationSink(Sink):
                 self._out.close()
         self._part.unlink(missing_ok=True)
 
-    def _encode(self, pixels: Array, pts: int, duration: int) -> None:
+    def _tell(self) -> None:
+        """That the file has fewer frames than it was given, if so."""
+        with Image.open(self._part) as image:
+            frames = getattr(image, "n_frames", 1)
+        if frames < self._given:
+            why = (
+                "players show none for less than 0.02 seconds"
+                if self._kind == "gif"
+                else "some that look alike are one"
+            )
+            note = f"{self._target}: has {frames} frames for the {self._given} of the source: {why}"
+            self._source.findings.notes.append(note)
+
+    def _encode(self, pixels: Array, pts: int, end: int) -> None:
+        self._until = max(self._until, end)
         if self._kind == "gif" and self._out is not None and pts < self._end:
             return  # players slow a GIF down that has more frames a second than 50
         with writing(self._target):
             if self._out is None:
+                self._first = pts
                 self._open(pixels)
             if pixels.shape[2] == 3:
                 pixels = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
@@ -188,7 +223,7 @@ class AnimationSink(Sink):
                     self._out.mux(self._encoder.encode(ready))
             else:
                 self._out.mux(self._encoder.encode(frame.reformat(format="bgra")))
-        self._end = pts + (_SHORTEST if self._kind == "gif" else duration)
+        self._end = pts + _SHORTEST
 
     def _open(self, pixels: Array) -> None:
         height, width = pixels.shape[:2]
@@ -263,3 +298,26 @@ def _set_end(path: Path, end: int) -> None:
         if last is not None and end > last[1]:
             file.seek(last[0])
             file.write(min(end - last[1], (1 << 24) - 1).to_bytes(3, "little"))
+
+
+def _set_end_of_gif(path: Path, end: int) -> None:
+    """Make the last frame of a GIF end at ``end`` hundredths of a second, also where others after it were left out."""
+    with path.open("r+b") as file:
+        head = file.read(13)
+        file.seek(3 << (head[10] & 7) + 1 if head[10] & 128 else 0, 1)
+        spent, last = 0, None  # where its duration is written, and how long it is
+        while (kind := file.read(1)) in (b"!", b","):
+            if kind == b"!" and file.read(1) == b"\xf9":
+                place = file.tell() + 2
+                file.seek(place)
+                spent += last[1] if last else 0
+                last = place, int.from_bytes(file.read(2), "little")
+                file.seek(place - 2)
+            elif kind == b",":
+                flags = file.read(9)[8]
+                file.seek((3 << (flags & 7) + 1 if flags & 128 else 0) + 1, 1)
+            while size := file.read(1)[0]:
+                file.seek(size, 1)
+        if last is not None and end - spent > last[1]:
+            file.seek(last[0])
+            file.write(min(end - spent, (1 << 16) - 1).to_bytes(2, "little"))

@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 
 from zoo.errors import VideoError
 from zoo.video import planes
-from zoo.video.source import Broken, Lost, Shot, Source, Span, check_size
+from zoo.video.source import Broken, Lost, Shot, Source, Span, check_size, within
 from zoo.video.stamps import Clock, InOrder, Matched, Stamps
 
 _SAYS_ITS_LENGTH = ("mov", "matroska", "avi", "flv", "asf")  # formats whose header knows; others are estimated
@@ -62,6 +62,7 @@ class Film(Source):
         self.total = self._expected()
         self._size: tuple[int, int] | None = None
         self._seen = self._shown = Fraction(0)  # where the file ends that was read, and the pictures in it
+        self._reached = self.begin  # where the last frame ends
         self._cut = False
 
     def close(self) -> None:
@@ -101,12 +102,13 @@ class Film(Source):
             if end is not None and item.pts >= end:
                 return
             if low is None or item.pts >= low:
-                yield item
+                yield within(item, end)
 
     def _seek(self, pts: int | None) -> None:
         # A format without an index finds a place, but not always one from which pictures can be decoded.
+        # A number that is too large for a time stamp lies behind the end, which is found by reading.
         if pts is not None and not self._untimed and not self.jumps:
-            with suppress(av.FFmpegError):
+            with suppress(av.FFmpegError, OverflowError):
                 self.container.seek(pts - _MARGIN * self._step, stream=self.video)
 
     def _frames(self, wanted: int | None) -> Iterator[Shot | Lost]:
@@ -131,9 +133,13 @@ class Film(Source):
                 if packet is not None and not stamps.finds_losses:
                     self.findings.damaged.append(self.seconds(packet.pts or packet.dts or 0))
             for frame in frames:
-                lost, pts = stamps.came(frame.pts)
+                found = stamps.came(frame.pts)
+                if found is None:
+                    continue
+                lost, pts = found
                 yield from (Lost(clock.at(pts), self._step) for pts in lost)
                 at = clock.at(pts)
+                self._reached = (at + (frame.duration or self._step)) * self.time_base
                 if wanted is None or at >= wanted:
                     yield self._shot(frame, at)
             if packet is None:
@@ -186,8 +192,10 @@ class Film(Source):
         if self._coding is None:
             self._coding = planes.coding(frame)
             self._mark()
-            if self.aspect and frame.rotation % 180:
+            if self.aspect and planes.is_turned(frame):
                 self.aspect = 1 / self.aspect
+            if planes.is_askew(frame):
+                self.findings.notes.append("the pictures are to be shown askew: they are to the nearest quarter turn")
         return Shot(planes.luma(frame), pts, duration, damaged=corrupt)
 
     def _mark(self) -> None:
@@ -206,7 +214,7 @@ class Film(Source):
         short = expected is not None and expected - there > _MISSING
         if failure is not None or self._cut or short:
             found = f"it cannot be read on: {failure}" if failure else "the file ends"
-            raise Broken(found, float(self._shown - self.begin), float(expected) if expected else None)
+            raise Broken(found, float(self._reached - self.begin), float(expected) if expected else None)
 
 
 def opened(path: Path) -> InputContainer:

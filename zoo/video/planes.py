@@ -18,6 +18,7 @@ Plane = npt.NDArray[np.uint8 | np.uint16]
 _FULL = 2  # AVCOL_RANGE_JPEG
 _LUMA_FIRST = ("yuv", "gray", "nv1", "nv2")  # formats whose first plane is luma, a whole code for each pixel
 _RGB_MATRIX = 0
+_ASKEW = 0.02  # of a turn's sine by its cosine, about one degree
 
 
 def luma_format(name: str) -> str:
@@ -38,10 +39,34 @@ def coding(frame: VideoFrame) -> Coding:
 
 
 def luma(frame: VideoFrame) -> Plane:
-    """The luma plane, (H, W) codes, turned upright; a copy."""
-    rows = _view(frame, 0)
-    quarter = frame.rotation // 90 % 4  # counter-clockwise, as numpy turns
-    return np.ascontiguousarray(np.rot90(rows, quarter))
+    """The luma plane, (H, W) codes, as it is to be shown: turned upright, and mirrored where that is wanted; a copy."""
+    rows, (a, b, c, d) = _view(frame, 0), _matrix(frame)
+    across, down = a, d
+    if is_turned(frame):
+        rows, across, down = rows.T, c, b
+    return np.ascontiguousarray(rows[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1])
+
+
+def is_turned(frame: VideoFrame) -> bool:
+    """Whether what are columns as it is coded are rows as it is shown."""
+    a, b, c, d = _matrix(frame)
+    return abs(b) + abs(c) > abs(a) + abs(d)
+
+
+def is_askew(frame: VideoFrame) -> bool:
+    """Whether it is to be shown turned by another angle than quarter turns."""
+    a, b, c, d = _matrix(frame)
+    less, more = sorted((abs(a) + abs(d), abs(b) + abs(c)))
+    return less > _ASKEW * more
+
+
+def _matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
+    """What says how it is shown: a b c d, of which ax + cy is across and bx + dy is down."""
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d = memoryview(data).cast("i")[:5]
+    return a, b, c, d
 
 
 def output_format(height: int, width: int, bits: int) -> str:

@@ -1,15 +1,17 @@
 """Films as numbered pictures: a folder, or names such as ``frames/%05d.png``, read and written."""
 
+import json
 import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, TextIO
 
 from zoo import images
-from zoo.errors import VideoError, ZooError
+from zoo.errors import ImageError, VideoError, ZooError
 from zoo.video import copying
 from zoo.video.background import Background
 from zoo.video.coloring import Colored
@@ -17,10 +19,11 @@ from zoo.video.sink import Sink, writing
 from zoo.video.source import Lost, Shot, Source, Span, check_size
 from zoo.video.stills import Array, Painter, plane_of
 
-_PLACE = re.compile(r"%(0?\d*)d")
+_PLACE = re.compile(r"%(0?\d{0,2})d")  # no name has room for more than 99 digits
 _NUMBER = re.compile(r"\d+")
 _WILDCARDS = "*?["
 _DIGITS = 6  # of the names in a folder
+_OF_ENCODERS = ("crf", "preset")  # settings that pictures do not have
 _SHOWN = 5  # gaps that are named
 
 
@@ -76,6 +79,7 @@ class Pictures(Source):
 
     def _read(self, after: int | None) -> Iterator[Shot | Lost]:
         size: tuple[int, int] | None = None
+        reason = ""
         for pts, path in self.files.items():
             if after is not None and pts < after:
                 continue
@@ -90,30 +94,43 @@ class Pictures(Source):
                         expected=f"{size[1]} x {size[0]}",
                     )
             except ZooError as error:
+                reason = reason or str(error)
                 self.findings.notes.append(str(error))
                 yield Lost(pts, 1, path.name)
                 continue
             size = height, width
             plane, self._coding = plane_of(picture)
             yield Shot(plane, pts, 1, picture, path.name)
+        if size is None and reason and after is None:
+            raise VideoError(f"{self.name}: none of its {len(self.files)} pictures can be used; the first: {reason}")
 
 
 class PicturesSink(Sink):
     """A picture for each frame: each stands whole under its name, or not at all.
 
-    Those of an interrupted run stay, and a run that goes on begins with the first that is not there.
+    Those of an interrupted run stay, and with them a hidden note of its settings and of how many frames were done, by
+    which a later run goes on.
 
     Args:
         target: A folder, or a name with ``%d`` in it whose suffix chooses the format.
         source: Pictures keep their names where they come from pictures, or their numbers.
         labels: Of the cells of a frame.
+        settings: What a run that goes on has to have in common with this one.
         overwrite: Whether pictures may be replaced.
 
     Raises:
         VideoError: Pictures cannot be written there.
     """
 
-    def __init__(self, target: Path, source: Source, labels: Sequence[str], *, overwrite: bool) -> None:
+    def __init__(
+        self,
+        target: Path,
+        source: Source,
+        labels: Sequence[str],
+        settings: dict[str, Any] | None = None,
+        *,
+        overwrite: bool,
+    ) -> None:
         self._source, self._overwrite = source, overwrite
         self._pattern = target.name if is_pattern(target) else None
         self._folder = target if self._pattern is None else target.parent
@@ -127,9 +144,13 @@ class PicturesSink(Sink):
         self._names = [path.name for path in files]
         if files and self._folder.exists() and files[0].parent.samefile(self._folder):
             raise VideoError(f"{target}: would lie among the pictures it is made of", remedy="choose another folder")
+        self._check_names()
         self._painter, self._background = Painter(labels), Background()
         self.left_out = copying.left_out(source, None)
-        self._count = 0
+        self._settings = {k: v for k, v in (settings or {}).items() if k not in _OF_ENCODERS}
+        self._note = self._folder / f".{self._pattern or 'pictures'}.partial"
+        self._log: TextIO | None = None
+        self._count = self._done = 0
         self._made = False
 
     def begin(self, *, resume: bool) -> tuple[int, int | None]:
@@ -137,41 +158,96 @@ class PicturesSink(Sink):
         with writing(self._folder):
             self._made = not self._folder.exists()
             self._folder.mkdir(exist_ok=True)
-        if resume:
-            names = iter(self._names)
-            self._count = next(n for n in count() if not self._path(n + 1, next(names, None)).exists())
-            self._overwrite = True
+        done = self._noted() if resume else None
+        if done is not None:
+            self._count = self._done = done
+            self._overwrite = True  # the first that is not noted may be there
         elif not self._overwrite and (there := self._taken()) is not None:
             raise VideoError(
                 f"{there}: exists already",
-                remedy="choose another place, force to replace what is there, or resume to go on with it",
+                found="no run that was interrupted there" if resume else None,
+                remedy="choose another place, or force to replace what is there"
+                + (", or resume to go on with it" if self._note.exists() else ""),
             )
+        with writing(self._folder):
+            self._log = self._note.open("w" if done is None else "a", encoding="utf-8", buffering=1)
+            if done is None:
+                self._log.write(json.dumps(self._settings) + "\n")
         return self._count, None
 
     def write(self, shot: Shot, colored: Sequence[Colored | None]) -> None:
         """Add a frame."""
         self._count += 1
         if shot.lost and shot.name is not None:  # a picture that cannot be read does not become one
+            self._background.do(self._mark, self._count)
             return
         pixels = self._painter(shot, colored, self._source.coding)
-        self._background.do(self._save, self._path(self._count, shot.name), pixels)
+        self._background.do(self._save, self._path(self._count, shot.name), pixels, self._count)
 
     def finish(self) -> None:
         """Make it stand under its name."""
         self._background.finish()
         self._background.close()
+        self._end_log(remove=True)
 
     def keep(self) -> Path | None:
         """End before the end."""
         self.discard()
-        return self._folder if self._folder.exists() else None
+        return self._folder if self._done else None
 
     def discard(self) -> None:
         """Leave what was there before."""
         self._background.close()
+        self._end_log(remove=not self._done)
         if self._made:
             with suppress(OSError):  # there are pictures in it
                 self._folder.rmdir()
+
+    def _end_log(self, *, remove: bool) -> None:
+        if self._log is None:  # what may be there is another run's
+            return
+        with suppress(OSError):
+            self._log.close()
+        if remove:
+            with suppress(OSError):
+                self._note.unlink(missing_ok=True)
+
+    def _noted(self) -> int | None:
+        """How many frames an interrupted run has done; None where there is none.
+
+        Raises:
+            VideoError: It had other settings.
+        """
+        try:
+            head, *lines = self._note.read_text("utf-8").split("\n")
+            made = json.loads(head)
+        except (OSError, ValueError):
+            return None
+        if not isinstance(made, dict):
+            return None
+        wanted = json.loads(json.dumps(self._settings))
+        if made != wanted:
+            other = [name for name in made | wanted if made.get(name) != wanted.get(name)]
+            raise VideoError(
+                f"{self._folder}: its pictures were begun with other settings",
+                found=", ".join(f"{name} {made.get(name)}" for name in other),
+                expected=", ".join(f"{name} {wanted.get(name)}" for name in other),
+                remedy="go on with those, or start anew by force",
+            )
+        return max(0, len(lines) - 1)  # the last is not whole
+
+    def _check_names(self) -> None:
+        """Refuse pictures of which one would replace another."""
+        made_of: dict[Path, str] = {}
+        for number, name in enumerate(self._names, 1):
+            path = self._path(number, name)
+            other = made_of.setdefault(path, name)
+            if other != name:
+                raise VideoError(
+                    f"{path}: two pictures would have this name",
+                    found=f"{other} and {name}",
+                    remedy="choose a film as the target, or name those that are wanted, such as a%03d.png",
+                )
 
     def _taken(self) -> Path | None:
         """A picture that is where some are to be written."""
@@ -191,9 +267,22 @@ class PicturesSink(Sink):
         pattern = self._pattern or f"%0{_DIGITS}d.png"
         return self._folder / _PLACE.sub(lambda place: f"{number:{place[1]}d}", pattern)
 
-    def _save(self, path: Path, pixels: Array) -> None:
+    def _save(self, path: Path, pixels: Array, number: int) -> None:
         with writing(path):
-            images.write(path, pixels, overwrite=self._overwrite)
+            try:
+                images.write(path, pixels, overwrite=self._overwrite)
+            except ImageError as error:  # which says all that is to be said
+                raise VideoError(
+                    error.what, found=error.found, expected=error.expected, remedy=error.remedy
+                ) from error.__cause__
+        self._mark(number)
+
+    def _mark(self, number: int) -> None:
+        """Note that a frame is done."""
+        assert self._log is not None
+        with writing(self._note):
+            self._log.write(f"{number}\n")
+        self._done = number
 
 
 def _found(path: Path) -> list[Path]:

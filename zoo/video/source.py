@@ -172,6 +172,13 @@ def _in_place_of(lost: Lost, shot: Shot) -> Shot:
     return replace(shot, pts=lost.pts, duration=lost.duration, name=lost.name, damaged=True, lost=True)
 
 
+def within(item: Shot | Lost, end: Fraction | None) -> Shot | Lost:
+    """``item``, shown no longer than to ``end``, in its time base."""
+    if end is None or item.pts + item.duration <= end:
+        return item
+    return replace(item, duration=max(1, round(end - item.pts)))
+
+
 def check_size(height: int, width: int, name: str) -> None:
     """Refuse frames that would not fit into memory.
 

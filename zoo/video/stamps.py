@@ -8,6 +8,7 @@ from typing import Any
 import av
 
 _BACKWARD, _FORWARD = 0.5, 10  # seconds by which a clock may jump before it is taken to have been set anew
+_BACK = 0.1  # the same, backward, of formats whose clock may be set anew
 _MATCHING = 16  # frames for every packet that may have given none before that is taken for its nature
 
 
@@ -22,6 +23,7 @@ class Clock:
 
     def __init__(self, step: int, second: float, *, jumps: bool = False) -> None:
         self._step, self._second, self._jumps = step, second, jumps
+        self._backward = _BACK if jumps else _BACKWARD
         self._least = max(1, round(second / 1000))
         self._last: int | None = None
         self._shift = 0
@@ -36,7 +38,7 @@ class Clock:
         else:
             now = stamp + self._shift
             back, forward = (self._last - now) / self._second, (now - self._last) / self._second
-            if back > _BACKWARD or (self._jumps and forward > _FORWARD):
+            if back > self._backward or (self._jumps and forward > _FORWARD):
                 self._shift += self._last + after - now
                 now = self._last + after
             if now <= self._last:
@@ -59,8 +61,11 @@ class Stamps(ABC):
         """The decoder complained, of that packet or one before: the stamps of what is lost, if that is known yet."""
 
     @abstractmethod
-    def came(self, pts: int | None) -> tuple[list[int | None], int | None]:
-        """A frame came with this stamp: the stamps of those that were lost before, and its own."""
+    def came(self, pts: int | None) -> tuple[list[int | None], int | None] | None:
+        """A frame came with this stamp: the stamps of those that were lost before, and its own.
+
+        None if it comes too late: it was taken for lost already, and another frame is in its place.
+        """
 
     @abstractmethod
     def rest(self) -> list[int | None]:
@@ -104,6 +109,7 @@ class Matched(Stamps):
         self.finds_losses = judge
         self._jumps = jumps
         self._pending: list[int] = []
+        self._replaced: set[int] = set()
         self._came = self._silent = self._errors = 0
         self._judging = True
         self._before: float | None = None
@@ -112,7 +118,7 @@ class Matched(Stamps):
         """A frame with its stamp is expected."""
         if self._jumps and packet.dts is not None:
             now = float(packet.dts * packet.time_base)
-            if self._before is not None and not -_BACKWARD < now - self._before < _FORWARD:
+            if self._before is not None and not -_BACK < now - self._before < _FORWARD:
                 self.finds_losses = False
             self._before = now
         if packet.pts is not None and self.finds_losses and not packet.is_discard:
@@ -123,9 +129,13 @@ class Matched(Stamps):
         self._errors += 1
         return []
 
-    def came(self, pts: int | None) -> tuple[list[int | None], int | None]:
+    def came(self, pts: int | None) -> tuple[list[int | None], int | None] | None:
         """Those are lost that should have come before."""
+        if pts in self._replaced and self.finds_losses:
+            self._replaced.remove(pts)
+            return None
         lost = [] if pts is None else self._lost(pts)
+        self._replaced.update(stamp for stamp in lost if stamp is not None)
         self._came += 1
         return lost, pts
 
