@@ -5,6 +5,7 @@ can be read whatever happens. Where the run can still say that it ends, an ordin
 place. A run that goes on from it keeps it as a hidden file until it has come further itself.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +22,7 @@ from zoo.errors import VideoError
 
 SUFFIX = ".partial"
 _MARK = "colorzoo partial "
+_LOOKED_AT = 1 << 20  # bytes at each end of a source
 _ENCODER = f"PyAV {av.__version__}"  # another one may write pictures that do not fit behind those of this one
 
 
@@ -37,6 +39,25 @@ def earlier_of(target: Path) -> Path:
 def new_of(target: Path) -> Path:
     """Where ``target`` is put together, beside it and hidden, before it takes its place."""
     return target.with_name(f".{target.name}.part")
+
+
+def identity(path: Path, size: int | None = None) -> str:
+    """What tells a source from others: its size, and a digest of its first and last bytes. Cheap for any size.
+
+    Args:
+        path: A file.
+        size: Take the file as if it ended there, to find one again that has grown since, as an unfinished download.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, 2) if size is None else size
+        file.seek(0)
+        digest = hashlib.sha256(file.read(min(size, _LOOKED_AT)))
+        file.seek(max(0, size - _LOOKED_AT))
+        digest.update(file.read(min(size, _LOOKED_AT)))
+    return f"{size} bytes, {digest.hexdigest()[:16]}"
 
 
 def note(settings: dict[str, Any], *, whole: bool) -> dict[str, str]:
