@@ -297,6 +297,16 @@ def test_what_is_no_film_is_refused(model: Orange, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize("name", ["out.mp4.partial", ".out.mp4.part", ".out.mp4.partial.old"])
+def test_a_source_with_a_name_that_is_worked_under_is_kept(name: str, model: Orange, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mkv").rename(tmp_path / name)
+    for options in ({"force": True}, {"resume": True}, {}):
+        with pytest.raises(VideoError, match="source itself"):
+            colorize_video(source, tmp_path / "out.mp4", model=model, **options)  # type: ignore[arg-type]
+    assert len(read(source)) == 12
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_is_read_only(model: Orange, tmp_path: Path) -> None:
     source, folder = make(tmp_path / "in.mkv"), tmp_path / "locked"

@@ -41,6 +41,11 @@ def new_of(target: Path) -> Path:
     return target.with_name(f".{target.name}.part")
 
 
+def names(target: Path) -> tuple[Path, ...]:
+    """All names but its own under which something may lie while ``target`` is made."""
+    return path_of(target), earlier_of(target), new_of(target)
+
+
 def identity(path: Path, size: int | None = None) -> str:
     """What tells a source from others: its size, and a digest of its first and last bytes. Cheap for any size.
 
@@ -106,7 +111,7 @@ def find(target: Path, settings: dict[str, Any]) -> Kept | None:
 
 def remove(target: Path) -> None:
     """Delete what earlier runs have left of ``target``."""
-    for path in (path_of(target), earlier_of(target), new_of(target)):
+    for path in names(target):
         with suppress(OSError):
             path.unlink(missing_ok=True)
 

@@ -229,9 +229,10 @@ def _check_target(source: Path, target: Path, force: bool, resume: bool) -> None
         return
     if target.is_dir():
         raise VideoError(f"{target}: is a folder", expected="the name of a file")
-    with suppress(OSError, ValueError):  # one of them is not there
-        if target.samefile(source):
-            raise VideoError(f"{target} is the source itself", remedy="choose another name")
+    for place in (target, *partial.names(target)):
+        with suppress(OSError, ValueError):  # one of them is not there
+            if place.samefile(source):
+                raise VideoError(f"{place} is the source itself", remedy="choose another name for the result")
     if target.exists() and not force:
         raise VideoError(f"{target}: exists already", remedy="choose another name, or force to replace it")
     part = partial.path_of(target)
