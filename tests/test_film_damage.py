@@ -343,11 +343,39 @@ def scenes(n: int) -> Any:
 
 def test_a_run_that_was_killed_at_once_is_begun_anew(model: Orange, tmp_path: Path) -> None:
     source, target = make(tmp_path / "in.mkv"), tmp_path / "out.mp4"
-    (tmp_path / "out.mp4.partial").write_bytes(b"")
-    with pytest.raises(VideoError, match="earlier run"):
-        colorize_video(source, target, model=model)
-    assert colorize_video(source, target, model=model, resume=True).kept == 0
-    assert not (tmp_path / "out.mp4.partial").exists()
+    for resume in (False, True):
+        (tmp_path / "out.mp4.partial").write_bytes(b"")
+        report = colorize_video(source, target, model=model, resume=resume, force=resume)
+        assert report.kept == 0
+        assert not (tmp_path / "out.mp4.partial").exists()
+
+
+def test_a_file_of_others_is_not_taken_for_a_part(model: Orange, tmp_path: Path) -> None:
+    source, part = make(tmp_path / "in.mkv"), tmp_path / "out.mp4.partial"
+    whole = make(tmp_path / "mine.mp4", frames=30).read_bytes()
+    for mine in (b"precious\n", whole[: len(whole) // 2]):
+        part.write_bytes(mine)
+        for resume in (False, True):
+            with pytest.raises(VideoError, match=r"out\.mp4\.partial: .*move it elsewhere"):
+                colorize_video(source, tmp_path / "out.mp4", model=model, resume=resume)
+        assert part.read_bytes() == mine
+
+
+def test_two_runs_do_not_make_the_same_film(model: Orange, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mkv", frames=20)
+    refused: list[Path] = []
+
+    def second(at: Progress) -> None:
+        for options in ({"force": True}, {"resume": True}, {}) if at.done == 10 else ():
+            with pytest.raises(VideoError, match="another run is making it; wait for it"):
+                colorize_video(source, target, model=model, **options)  # type: ignore[arg-type]
+            refused.append(target)
+
+    for target in (tmp_path / "out.mp4", tmp_path / "out.webp"):
+        assert colorize_video(source, target, model=model, progress=second).frames == 20
+    assert len(refused) == 6
+    assert len(read(tmp_path / "out.mp4")) == 20
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mkv", "out.mp4", "out.webp"]
 
 
 def test_a_full_disk_is_an_error_and_what_was_done_is_kept(model: Orange, tmp_path: Path) -> None:

@@ -5,10 +5,13 @@ can be read whatever happens. Where the run can still say that it ends, an ordin
 place. A run that goes on from it keeps it as a hidden file until it has come further itself.
 """
 
+import errno
 import hashlib
 import json
+import os
+import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -19,6 +22,9 @@ import av
 from av.bitstream import BitStreamFilterContext
 
 from zoo.errors import VideoError
+
+if sys.platform != "win32":  # where a file that is written cannot be replaced anyway
+    import fcntl
 
 SUFFIX = ".partial"
 _MARK = "colorzoo partial "
@@ -41,9 +47,51 @@ def new_of(target: Path) -> Path:
     return target.with_name(f".{target.name}.part")
 
 
+def _lock_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}{SUFFIX}.lock")
+
+
+@contextmanager
+def locked(target: Path) -> Iterator[None]:
+    """A context in which no other run makes ``target``. Ends with the process, however that ends.
+
+    Raises:
+        VideoError: Another one does.
+        OSError: Nothing can be written there.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    path = _lock_of(target)
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file), path.stat()):
+                break
+        except FileNotFoundError:  # the run that had it has just taken it away
+            pass
+        except BlockingIOError:
+            os.close(file)
+            raise VideoError(f"{target}: another run is making it", remedy="wait for it, or stop it") from None
+        except OSError as error:
+            if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):  # some network drives
+                break
+            os.close(file)
+            raise
+        os.close(file)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if not os.fstat(file).st_size:
+                path.unlink()
+        os.close(file)
+
+
 def names(target: Path) -> tuple[Path, ...]:
     """All names but its own under which something may lie while ``target`` is made."""
-    return path_of(target), earlier_of(target), new_of(target)
+    return path_of(target), earlier_of(target), new_of(target), _lock_of(target)
 
 
 def identity(path: Path, size: int | None = None) -> str:
@@ -109,9 +157,14 @@ def find(target: Path, settings: dict[str, Any]) -> Kept | None:
     return max(found, key=lambda kept: kept.packets, default=None)
 
 
+def left(target: Path) -> Path | None:
+    """What an earlier run has left of ``target``; an empty file is nothing."""
+    return next((p for p in (path_of(target), earlier_of(target)) if p.exists() and p.stat().st_size), None)
+
+
 def remove(target: Path) -> None:
     """Delete what earlier runs have left of ``target``."""
-    for path in names(target):
+    for path in (path_of(target), earlier_of(target), new_of(target)):
         with suppress(OSError):
             path.unlink(missing_ok=True)
 
@@ -123,8 +176,17 @@ def _read(path: Path, settings: dict[str, Any]) -> Kept | None:
         with av.open(f"file:{path}") as container:
             whole = _check(container.metadata, path, settings)
             return _scan(container, path, whole)
-    except av.FFmpegError:  # it was interrupted before its first fragment
-        return None
+    except av.FFmpegError as error:
+        if _is_nothing(path):
+            return None
+        raise VideoError(f"{path}: not a part of a film", found=error, remedy="move it elsewhere") from error
+
+
+def _is_nothing(path: Path) -> bool:
+    """Whether a file that cannot be opened was begun by a run that was interrupted before its first fragment."""
+    with path.open("rb") as file:
+        head = file.read(_LOOKED_AT)
+    return not head or _MARK.encode() in head
 
 
 def _check(metadata: dict[str, str], path: Path, settings: dict[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -93,9 +93,13 @@ def colorize_video(
     path, target = Path(src), Path(dst)
     span = Span(_seconds(start), None if end is None else _seconds(end))
     _check(keyframe_interval, crf, preset, span)
-    with sink.writing(target):
-        _check_target(path, target, force, resume)
-    with _source(path, fps, span) as source:
+    with ExitStack() as stack:
+        with sink.writing(target):
+            _check_target(path, target)
+            if _is_film(target) or _is_animation(target):
+                stack.enter_context(partial.locked(target))
+                _check_place(target, force, resume)
+        source = stack.enter_context(_source(path, fps, span))
         options = {"style": style, "saturation": saturation, "temperature": temperature, "working_size": working_size}
         looks = _looks(compare, options) if compare else [_look(model, options)]
         labels = (["grey" if compare else ""] if preview else []) + [look.label if compare else "" for look in looks]
@@ -210,7 +214,7 @@ def _check(keyframe_interval: int | None, crf: int, preset: str, span: Span) -> 
         )
 
 
-def _check_target(source: Path, target: Path, force: bool, resume: bool) -> None:
+def _check_target(source: Path, target: Path) -> None:
     with suppress(FileNotFoundError, NotADirectoryError):
         target.lstat()  # refuses what can be no name
     folder = target.parent.parent if sequences.is_pattern(target) and not _is_film(target) else target.parent
@@ -233,10 +237,13 @@ def _check_target(source: Path, target: Path, force: bool, resume: bool) -> None
         with suppress(OSError, ValueError):  # one of them is not there
             if place.samefile(source):
                 raise VideoError(f"{place} is the source itself", remedy="choose another name for the result")
+
+
+def _check_place(target: Path, force: bool, resume: bool) -> None:
+    """Refuse to write over what is there, unless that is wanted."""
     if target.exists() and not force:
         raise VideoError(f"{target}: exists already", remedy="choose another name, or force to replace it")
-    part = partial.path_of(target)
-    if _is_film(target) and not (force or resume) and (part.exists() or partial.earlier_of(target).exists()):
+    if _is_film(target) and not (force or resume) and (part := partial.left(target)):
         raise VideoError(
             f"{part}: an earlier run has left it",
             remedy="resume to go on from it, force to start anew, or move it elsewhere",
