@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from clips import Orange, about, frame, lumas, make, orange, packets, plane, read, same_luma, times_of
 
+from zoo import images
 from zoo.errors import VideoError
 from zoo.video import copying, partial
 from zoo.video.sink import FilmSink
@@ -263,13 +264,15 @@ def test_other_settings_another_film_or_another_file_are_refused(model: Orange, 
         ({"crf": 20}, "crf 0; expected: crf 20"),
         ({"saturation": 0.5}, "looks"),
         ({"start": 0.2}, "start"),
+        ({"end": 0.2}, "end none; expected: end 1/5"),
         ({"preview": True}, "cells"),
     ):
-        with pytest.raises(VideoError, match=f"begun with other settings.*{named}"):
+        with pytest.raises(VideoError, match=f"begun with other settings.*{named}") as caught:
             colorize_video(source, target, model=model, resume=True, **FAST | options)
-    other = make(tmp_path / "other.mkv", size=(32, 32), frames=20)
-    with pytest.raises(VideoError, match="part of another film"):
-        colorize_video(other, target, model=model, resume=True, **FAST)
+        assert str(caught.value).endswith("go on with those, or start anew by force")
+    for other in (make(tmp_path / "other.mkv", grain=9, frames=20), pictures(tmp_path / "pictures", 20)):
+        with pytest.raises(VideoError, match="part of another film; found: source "):
+            colorize_video(other, target, model=model, resume=True, **FAST)
     assert part.read_bytes() == before
     report = colorize_video(source, target, model=model, force=True)
     assert report.kept == 0
@@ -279,6 +282,23 @@ def test_other_settings_another_film_or_another_file_are_refused(model: Orange, 
     with pytest.raises(VideoError, match="not a part of a film that was being coloured"):
         colorize_video(source, tmp_path / "new.mp4", model=model, resume=True)
     assert (tmp_path / "new.mp4.partial").exists()
+
+
+def pictures(folder: Path, frames: int) -> Path:
+    folder.mkdir()
+    for n in range(frames):
+        images.write(folder / f"{n:03d}.png", np.full((48, 64), 9 * n, np.uint8))
+    return folder
+
+
+def test_pictures_at_another_pace_or_other_ones_are_another_film(model: Orange, tmp_path: Path) -> None:
+    source, target = pictures(tmp_path / "in", 20), tmp_path / "out.mp4"
+    interrupted(source, target, model, 10)
+    with pytest.raises(VideoError, match="part of another film; found: source 20 pictures, 25 a second"):
+        colorize_video(source, target, model=model, resume=True, fps=24, **FAST)
+    with pytest.raises(VideoError, match="part of another film"):
+        colorize_video(pictures(tmp_path / "other", 19), target, model=model, resume=True, **FAST)
+    assert colorize_video(source, target, model=model, resume=True, **FAST).kept == 10
 
 
 def test_a_cancelled_run_that_went_on_leaves_what_there_was(model: Orange, tmp_path: Path) -> None:
@@ -313,7 +333,7 @@ def test_what_a_killed_run_has_done_is_gone_on_with(model: Orange, tmp_path: Pat
     options = FAST | {"preset": "veryfast"}
     report = colorize_video(source, target, model=model, resume=True, **options)
     assert report.frames == 90
-    assert 15 <= report.kept <= 45
+    assert 15 <= report.kept < 70
     assert_same_film(target, colorized(source, tmp_path / "straight.mp4", model, **options))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mkv", "out.mp4", "straight.mp4"]
 
@@ -334,6 +354,23 @@ def test_a_run_that_is_killed_while_it_goes_on_loses_nothing_either(
     assert report.kept >= 50
     assert_same_film(target, colorized(source, tmp_path / "straight.mp4", model, **options))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mkv", "out.mp4", "straight.mp4"]
+
+
+def test_of_a_film_without_cuts_a_killed_run_loses_seconds_only(
+    model: Orange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = make(tmp_path / "in.mkv", frames=220), tmp_path / "out.mp4"
+    monkeypatch.setattr(FilmSink, "keep", lambda self: self._background.finish())  # it cannot say that it ends
+    interrupted(source, target, model, 30)
+    monkeypatch.undo()
+    report = colorize_video(source, target, model=model, resume=True, **FAST)
+    assert report.kept == 0
+    assert report.notes == [f"{target}.partial: nothing of it could be used; the film was begun anew"]
+    target.unlink()
+    monkeypatch.setattr(FilmSink, "keep", lambda self: self._background.finish())
+    interrupted(source, target, model, 190)
+    monkeypatch.undo()
+    assert 90 <= colorize_video(source, target, model=model, resume=True, **FAST).kept < 190
 
 
 def scenes(n: int) -> Any:

@@ -147,13 +147,18 @@ class Kept:
                     yield formed
 
 
-def find(target: Path, settings: dict[str, Any]) -> Kept | None:
+def find(target: Path, settings: dict[str, Any], source: Path) -> Kept | None:
     """The part of ``target`` that goes furthest, None where there is none of use.
+
+    Args:
+        target: The film.
+        settings: What the run that made the part must have had in common with this one; ``source`` is its `identity`.
+        source: What is coloured.
 
     Raises:
         VideoError: A file of that name that is something else, or that was made with other settings.
     """
-    found = [kept for path in (path_of(target), earlier_of(target)) if (kept := _read(path, settings))]
+    found = [kept for path in (path_of(target), earlier_of(target)) if (kept := _read(path, settings, source))]
     return max(found, key=lambda kept: kept.packets, default=None)
 
 
@@ -169,12 +174,12 @@ def remove(target: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _read(path: Path, settings: dict[str, Any]) -> Kept | None:
+def _read(path: Path, settings: dict[str, Any], source: Path) -> Kept | None:
     try:
         if not path.exists():
             return None
         with av.open(f"file:{path}") as container:
-            whole = _check(container.metadata, path, settings)
+            whole = _check(container.metadata, path, settings, source)
             return _scan(container, path, whole)
     except av.FFmpegError as error:
         if _is_nothing(path):
@@ -189,7 +194,7 @@ def _is_nothing(path: Path) -> bool:
     return not head or _MARK.encode() in head
 
 
-def _check(metadata: dict[str, str], path: Path, settings: dict[str, Any]) -> bool:
+def _check(metadata: dict[str, str], path: Path, settings: dict[str, Any], source: Path) -> bool:
     """Whether all pictures of a part with this ``metadata`` are complete."""
     try:
         made: dict[str, Any] = json.loads(metadata.get("comment", "").removeprefix(_MARK))
@@ -198,14 +203,24 @@ def _check(metadata: dict[str, str], path: Path, settings: dict[str, Any]) -> bo
         raise VideoError(f"{path}: not a part of a film that was being coloured", remedy="move it elsewhere") from None
     wanted = json.loads(json.dumps({"encoder": _ENCODER, **settings}))
     other = [name for name in wanted if made.get(name) != wanted[name]]
+    if "source" in other and _has_grown(source, str(made.get("source"))):
+        other.remove("source")
     if other:
         raise VideoError(
-            f"{path}: was begun with other settings",
+            f"{path}: {'is a part of another film' if 'source' in other else 'was begun with other settings'}",
             found=", ".join(f"{name} {made.get(name)}" for name in other),
             expected=", ".join(f"{name} {wanted[name]}" for name in other),
             remedy="go on with those, or start anew by force",
         )
     return whole
+
+
+def _has_grown(source: Path, before: str) -> bool:
+    """Whether a source is what had the identity ``before``, and more: it was cut off, and is whole now."""
+    size = before.partition(" ")[0]
+    if not (source.is_file() and size.isdecimal()):
+        return False
+    return source.stat().st_size > int(size) and identity(source, int(size)) == before
 
 
 def _scan(container: av.container.InputContainer, path: Path, whole: bool) -> Kept | None:
