@@ -1,6 +1,8 @@
 """`colorzoo video`: what it takes, what it says, and how it ends."""
 
+import os
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,23 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, monkeypatch: pytes
     assert result.exit_code == 0
     assert re.match(r"\d+ frames and \d+ kept, ", result.stdout)
     assert len(read(target)) == 20
+
+
+def test_a_run_that_is_told_to_end_keeps_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = make(tmp_path / "in.mkv", frames=20), tmp_path / "out.mp4"
+    feed, before = zoo.video.running.Colors.feed, signal.getsignal(signal.SIGTERM)
+
+    def end(self: Any, shot: Any, film: Any) -> None:
+        if shot.pts >= 600:
+            os.kill(os.getpid(), signal.SIGTERM)
+        feed(self, shot, film)
+
+    monkeypatch.setattr(zoo.video.running.Colors, "feed", end)
+    result = call(source, target, *FAST)
+    assert result.exit_code == 130
+    assert result.stderr == f"interrupted: what was done is {target}.partial; --resume goes on from it\n"
+    assert len(read(tmp_path / "out.mp4.partial")) > 0
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_preview_and_compare(tmp_path: Path) -> None:

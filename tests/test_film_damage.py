@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from clips import Orange, about, frame, lumas, make, orange, packets, plane, read, same_luma, times_of
 
+from zoo import images
 from zoo.errors import VideoError
 from zoo.video import copying, partial
 from zoo.video.sink import FilmSink
@@ -263,13 +264,15 @@ def test_other_settings_another_film_or_another_file_are_refused(model: Orange, 
         ({"crf": 20}, "crf 0; expected: crf 20"),
         ({"saturation": 0.5}, "looks"),
         ({"start": 0.2}, "start"),
+        ({"end": 0.2}, "end none; expected: end 1/5"),
         ({"preview": True}, "cells"),
     ):
-        with pytest.raises(VideoError, match=f"begun with other settings.*{named}"):
+        with pytest.raises(VideoError, match=f"begun with other settings.*{named}") as caught:
             colorize_video(source, target, model=model, resume=True, **FAST | options)
-    other = make(tmp_path / "other.mkv", size=(32, 32), frames=20)
-    with pytest.raises(VideoError, match="part of another film"):
-        colorize_video(other, target, model=model, resume=True, **FAST)
+        assert str(caught.value).endswith("go on with those, or start anew by force")
+    for other in (make(tmp_path / "other.mkv", grain=9, frames=20), pictures(tmp_path / "pictures", 20)):
+        with pytest.raises(VideoError, match="part of another film; found: source "):
+            colorize_video(other, target, model=model, resume=True, **FAST)
     assert part.read_bytes() == before
     report = colorize_video(source, target, model=model, force=True)
     assert report.kept == 0
@@ -279,6 +282,23 @@ def test_other_settings_another_film_or_another_file_are_refused(model: Orange, 
     with pytest.raises(VideoError, match="not a part of a film that was being coloured"):
         colorize_video(source, tmp_path / "new.mp4", model=model, resume=True)
     assert (tmp_path / "new.mp4.partial").exists()
+
+
+def pictures(folder: Path, frames: int) -> Path:
+    folder.mkdir()
+    for n in range(frames):
+        images.write(folder / f"{n:03d}.png", np.full((48, 64), 9 * n, np.uint8))
+    return folder
+
+
+def test_pictures_at_another_pace_or_other_ones_are_another_film(model: Orange, tmp_path: Path) -> None:
+    source, target = pictures(tmp_path / "in", 20), tmp_path / "out.mp4"
+    interrupted(source, target, model, 10)
+    with pytest.raises(VideoError, match="part of another film; found: source 20 pictures, 25 a second"):
+        colorize_video(source, target, model=model, resume=True, fps=24, **FAST)
+    with pytest.raises(VideoError, match="part of another film"):
+        colorize_video(pictures(tmp_path / "other", 19), target, model=model, resume=True, **FAST)
+    assert colorize_video(source, target, model=model, resume=True, **FAST).kept == 10
 
 
 def test_a_cancelled_run_that_went_on_leaves_what_there_was(model: Orange, tmp_path: Path) -> None:
@@ -313,7 +333,7 @@ def test_what_a_killed_run_has_done_is_gone_on_with(model: Orange, tmp_path: Pat
     options = FAST | {"preset": "veryfast"}
     report = colorize_video(source, target, model=model, resume=True, **options)
     assert report.frames == 90
-    assert 15 <= report.kept <= 45
+    assert 15 <= report.kept < 70
     assert_same_film(target, colorized(source, tmp_path / "straight.mp4", model, **options))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mkv", "out.mp4", "straight.mp4"]
 
@@ -336,6 +356,23 @@ def test_a_run_that_is_killed_while_it_goes_on_loses_nothing_either(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mkv", "out.mp4", "straight.mp4"]
 
 
+def test_of_a_film_without_cuts_a_killed_run_loses_seconds_only(
+    model: Orange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = make(tmp_path / "in.mkv", frames=220), tmp_path / "out.mp4"
+    monkeypatch.setattr(FilmSink, "keep", lambda self: self._background.finish())  # it cannot say that it ends
+    interrupted(source, target, model, 10)
+    monkeypatch.undo()
+    report = colorize_video(source, target, model=model, resume=True, **FAST)
+    assert report.kept == 0
+    assert report.notes == [f"{target}.partial: nothing of it could be used; the film was begun anew"]
+    target.unlink()
+    monkeypatch.setattr(FilmSink, "keep", lambda self: self._background.finish())
+    interrupted(source, target, model, 190)
+    monkeypatch.undo()
+    assert 140 <= colorize_video(source, target, model=model, resume=True, **FAST).kept < 190
+
+
 def scenes(n: int) -> Any:
     """Frames of three scenes, at each of which an encoder sets a key frame."""
     return frame(n + 1000 * (n // 15), (48, 64), "yuv420p", grain=1 + 40 * (n // 15 % 2))
@@ -343,11 +380,39 @@ def scenes(n: int) -> Any:
 
 def test_a_run_that_was_killed_at_once_is_begun_anew(model: Orange, tmp_path: Path) -> None:
     source, target = make(tmp_path / "in.mkv"), tmp_path / "out.mp4"
-    (tmp_path / "out.mp4.partial").write_bytes(b"")
-    with pytest.raises(VideoError, match="earlier run"):
-        colorize_video(source, target, model=model)
-    assert colorize_video(source, target, model=model, resume=True).kept == 0
-    assert not (tmp_path / "out.mp4.partial").exists()
+    for resume in (False, True):
+        (tmp_path / "out.mp4.partial").write_bytes(b"")
+        report = colorize_video(source, target, model=model, resume=resume, force=resume)
+        assert report.kept == 0
+        assert not (tmp_path / "out.mp4.partial").exists()
+
+
+def test_a_file_of_others_is_not_taken_for_a_part(model: Orange, tmp_path: Path) -> None:
+    source, part = make(tmp_path / "in.mkv"), tmp_path / "out.mp4.partial"
+    whole = make(tmp_path / "mine.mp4", frames=30).read_bytes()
+    for mine in (b"precious\n", whole[: len(whole) // 2]):
+        part.write_bytes(mine)
+        for resume in (False, True):
+            with pytest.raises(VideoError, match=r"out\.mp4\.partial: .*move it elsewhere"):
+                colorize_video(source, tmp_path / "out.mp4", model=model, resume=resume)
+        assert part.read_bytes() == mine
+
+
+def test_two_runs_do_not_make_the_same_film(model: Orange, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mkv", frames=20)
+    refused: list[Path] = []
+
+    def second(at: Progress) -> None:
+        for options in ({"force": True}, {"resume": True}, {}) if at.done == 10 else ():
+            with pytest.raises(VideoError, match="another run is making it; wait for it"):
+                colorize_video(source, target, model=model, **options)  # type: ignore[arg-type]
+            refused.append(target)
+
+    for target in (tmp_path / "out.mp4", tmp_path / "out.webp"):
+        assert colorize_video(source, target, model=model, progress=second).frames == 20
+    assert len(refused) == 6
+    assert len(read(tmp_path / "out.mp4")) == 20
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mkv", "out.mp4", "out.webp"]
 
 
 def test_a_full_disk_is_an_error_and_what_was_done_is_kept(model: Orange, tmp_path: Path) -> None:

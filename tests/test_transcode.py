@@ -162,7 +162,7 @@ def test_colour_matrix_and_primaries_are_marked_as_they_were(model: Orange, tmp_
     for suffix in (".mp4", ".mkv", ".webm"):
         report = colorize_video(source, tmp_path / f"out{suffix}", model=model)
         assert about(tmp_path / f"out{suffix}").colors == (9, 9, 14)
-    assert report.left_out == ["two of 10 bits: the encoder of webm has 8"]
+    assert report.left_out == ["the finest 2 of the 10 bits of its brightness: webm is written with 8"]
 
 
 def test_a_film_of_rgb_has_its_own_luma(model: Orange, tmp_path: Path) -> None:
@@ -254,7 +254,9 @@ def test_what_is_no_film_is_refused(model: Orange, tmp_path: Path) -> None:
         heard.sample_rate = 8000
         out.mux(tone.encode(heard))
     os.mkfifo(tmp_path / "pipe.mp4")
-    (tmp_path / "folder.mp4").mkdir()
+    for folder in ("folder.mp4", "part.mp4.partial", "bad"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "bad" / "1.png").write_text("not a picture")
     cases: list[tuple[Path, str, dict[str, Any], str]] = [
         (tmp_path / "text.mp4", "out.mp4", {}, "not a film"),
         (tmp_path / "nothing.mp4", "out.mp4", {}, "not a film"),
@@ -262,6 +264,8 @@ def test_what_is_no_film_is_refused(model: Orange, tmp_path: Path) -> None:
         (tmp_path / ("x" * 300), "out.mp4", {}, "cannot be read"),
         (tmp_path / "a\0b", "out.mp4", {}, "cannot be read"),
         (source, "a\0b.mp4", {}, "cannot be written"),
+        (source, "a\0b", {}, "cannot be written"),
+        (source, "\0/%d.png", {}, "cannot be written"),
         (tmp_path / "pipe.mp4", "out.mp4", {}, "not a file"),
         (sound, "out.mp4", {}, "no moving pictures"),
         (empty, "out.mkv", {}, "not one frame"),
@@ -272,6 +276,10 @@ def test_what_is_no_film_is_refused(model: Orange, tmp_path: Path) -> None:
         (source, "no/out.mp4", {}, "not a folder"),
         (source, "in.mkv/out.mp4", {}, "not a folder"),
         (source, "folder.mp4", {}, "is a folder"),
+        (source, "part.mp4", {}, "is a folder, where a file"),
+        (source, "part.mp4", {"force": True}, "is a folder, where a file"),
+        (source, "part.mp4", {"resume": True}, "is a folder, where a file"),
+        (tmp_path / "bad", "out.mp4", {}, "not one frame in it; found: .*1.png: not a picture"),
         (source, "x" * 300 + ".mp4", {}, "cannot be written"),
         (source, "out.mp4", {"start": 99.0}, "not one frame"),
     ]
@@ -281,6 +289,10 @@ def test_what_is_no_film_is_refused(model: Orange, tmp_path: Path) -> None:
             colorize_video(file, tmp_path / target, model=model, **options)
     for wrong in (
         {"crf": 99},
+        {"crf": 1.5},
+        {"keyframe_interval": 1.5},
+        {"start": 1e300},
+        {"end": 1e300},
         {"keyframe_interval": 0},
         {"preset": "x"},
         {"start": 2.0, "end": 1.0},
@@ -295,6 +307,36 @@ def test_what_is_no_film_is_refused(model: Orange, tmp_path: Path) -> None:
         with pytest.raises(OptionError):
             colorize_video(source, tmp_path / "out.mp4", model=model, **wrong)  # type: ignore[arg-type]
     assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_an_empty_name_is_not_the_folder_one_is_in(
+    model: Orange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = make(tmp_path / "in.mkv", frames=2)
+    for names in (("", "out.mp4"), (source, "")):
+        with pytest.raises(VideoError, match="is empty"):
+            colorize_video(*names, model=model)
+    assert colorize_video(source, ".", model=model).frames == 2
+
+
+def test_an_error_before_the_first_frame_does_not_speak_of_what_was_done(model: Orange, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mkv", frames=2)
+    colorize_video(source, tmp_path / "frames", model=model)
+    for target in ("/dev/null", tmp_path / "frames"):
+        with pytest.raises(VideoError) as caught:
+            colorize_video(source, target, model=model)
+        assert "what was done" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["out.mp4.partial", ".out.mp4.part", ".out.mp4.partial.old"])
+def test_a_source_with_a_name_that_is_worked_under_is_kept(name: str, model: Orange, tmp_path: Path) -> None:
+    source = make(tmp_path / "in.mkv").rename(tmp_path / name)
+    for options in ({"force": True}, {"resume": True}, {}):
+        with pytest.raises(VideoError, match="source itself"):
+            colorize_video(source, tmp_path / "out.mp4", model=model, **options)  # type: ignore[arg-type]
+    assert len(read(source)) == 12
+    assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -1,7 +1,11 @@
 """`colorzoo video`: from a film, an animation or numbered pictures to the same in colour."""
 
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,21 +95,22 @@ def video(
         options |= given | {"model": loading.load(model, device=device)}
     bar = _Bar()
     try:
-        report = colorize_video(
-            source,
-            target,
-            keyframe_interval=keyframe_interval,
-            crf=crf,
-            preset=preset,
-            start=start,
-            end=end,
-            fps=fps,
-            preview=preview,
-            force=force,
-            resume=resume,
-            progress=bar,
-            **options,
-        )
+        with _terminable():
+            report = colorize_video(
+                source,
+                target,
+                keyframe_interval=keyframe_interval,
+                crf=crf,
+                preset=preset,
+                start=start,
+                end=end,
+                fps=fps,
+                preview=preview,
+                force=force,
+                resume=resume,
+                progress=bar,
+                **options,
+            )
     except KeyboardInterrupt:
         bar.close()
         typer.echo(_interrupted(Path(target)), err=True)
@@ -125,11 +130,27 @@ def _looks(names: str, common: dict[str, Any], given: dict[str, Any], device: st
     return [Look(column_label(n, o), loaded[n], o) for (n, _), o in zip(wanted, options, strict=True)]
 
 
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """A context in which SIGTERM, by which systems end programs, does what Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only that one is told
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
 def _interrupted(target: Path) -> str:
     from zoo.video import partial
 
-    part = partial.path_of(target)
-    if part.exists():
+    if part := partial.left(target):
         return f"interrupted: what was done is {part}; --resume goes on from it"
     if target.is_dir():
         return f"interrupted: the pictures that were done are in {target}; --resume goes on from them"

@@ -5,12 +5,16 @@ can be read whatever happens. Where the run can still say that it ends, an ordin
 place. A run that goes on from it keeps it as a hidden file until it has come further itself.
 """
 
+import errno
+import hashlib
 import json
+import os
+import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +23,12 @@ from av.bitstream import BitStreamFilterContext
 
 from zoo.errors import VideoError
 
+if sys.platform != "win32":  # where a file that is written cannot be replaced anyway
+    import fcntl
+
 SUFFIX = ".partial"
 _MARK = "colorzoo partial "
+_LOOKED_AT = 1 << 20  # bytes at each end of a source
 _ENCODER = f"PyAV {av.__version__}"  # another one may write pictures that do not fit behind those of this one
 
 
@@ -37,6 +45,72 @@ def earlier_of(target: Path) -> Path:
 def new_of(target: Path) -> Path:
     """Where ``target`` is put together, beside it and hidden, before it takes its place."""
     return target.with_name(f".{target.name}.part")
+
+
+def _lock_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}{SUFFIX}.lock")
+
+
+@contextmanager
+def locked(target: Path) -> Iterator[None]:
+    """A context in which no other run makes ``target``. Ends with the process, however that ends.
+
+    Raises:
+        VideoError: Another one does.
+        OSError: Nothing can be written there.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    path = _lock_of(target)
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file), path.stat()):
+                break
+        except FileNotFoundError:  # the run that had it has just taken it away
+            pass
+        except BlockingIOError:
+            os.close(file)
+            raise VideoError(f"{target}: another run is making it", remedy="wait for it, or stop it") from None
+        except OSError as error:
+            if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):  # some network drives
+                break
+            os.close(file)
+            raise
+        os.close(file)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if not os.fstat(file).st_size:
+                path.unlink()
+        os.close(file)
+
+
+def names(target: Path) -> tuple[Path, ...]:
+    """All names but its own under which something may lie while ``target`` is made."""
+    return path_of(target), earlier_of(target), new_of(target), _lock_of(target)
+
+
+def identity(path: Path, size: int | None = None) -> str:
+    """What tells a source from others: its size, and a digest of its first and last bytes. Cheap for any size.
+
+    Args:
+        path: A file.
+        size: Take the file as if it ended there, to find one again that has grown since, as an unfinished download.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, 2) if size is None else size
+        file.seek(0)
+        digest = hashlib.sha256(file.read(min(size, _LOOKED_AT)))
+        file.seek(max(0, size - _LOOKED_AT))
+        digest.update(file.read(min(size, _LOOKED_AT)))
+    return f"{size} bytes, {digest.hexdigest()[:16]}"
 
 
 def note(settings: dict[str, Any], *, whole: bool) -> dict[str, str]:
@@ -73,14 +147,24 @@ class Kept:
                     yield formed
 
 
-def find(target: Path, settings: dict[str, Any]) -> Kept | None:
+def find(target: Path, settings: dict[str, Any], source: Path) -> Kept | None:
     """The part of ``target`` that goes furthest, None where there is none of use.
+
+    Args:
+        target: The film.
+        settings: What the run that made the part must have had in common with this one; ``source`` is its `identity`.
+        source: What is coloured.
 
     Raises:
         VideoError: A file of that name that is something else, or that was made with other settings.
     """
-    found = [kept for path in (path_of(target), earlier_of(target)) if (kept := _read(path, settings))]
+    found = [kept for path in (path_of(target), earlier_of(target)) if (kept := _read(path, settings, source))]
     return max(found, key=lambda kept: kept.packets, default=None)
+
+
+def left(target: Path) -> Path | None:
+    """What an earlier run has left of ``target``; an empty file is nothing."""
+    return next((p for p in (path_of(target), earlier_of(target)) if p.exists() and p.stat().st_size), None)
 
 
 def remove(target: Path) -> None:
@@ -90,18 +174,27 @@ def remove(target: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _read(path: Path, settings: dict[str, Any]) -> Kept | None:
+def _read(path: Path, settings: dict[str, Any], source: Path) -> Kept | None:
     try:
         if not path.exists():
             return None
         with av.open(f"file:{path}") as container:
-            whole = _check(container.metadata, path, settings)
+            whole = _check(container.metadata, path, settings, source)
             return _scan(container, path, whole)
-    except av.FFmpegError:  # it was interrupted before its first fragment
-        return None
+    except av.FFmpegError as error:
+        if _is_nothing(path):
+            return None
+        raise VideoError(f"{path}: not a part of a film", found=error, remedy="move it elsewhere") from error
 
 
-def _check(metadata: dict[str, str], path: Path, settings: dict[str, Any]) -> bool:
+def _is_nothing(path: Path) -> bool:
+    """Whether a file that cannot be opened was begun by a run that was interrupted before its first fragment."""
+    with path.open("rb") as file:
+        head = file.read(_LOOKED_AT)
+    return not head or _MARK.encode() in head
+
+
+def _check(metadata: dict[str, str], path: Path, settings: dict[str, Any], source: Path) -> bool:
     """Whether all pictures of a part with this ``metadata`` are complete."""
     try:
         made: dict[str, Any] = json.loads(metadata.get("comment", "").removeprefix(_MARK))
@@ -110,9 +203,11 @@ def _check(metadata: dict[str, str], path: Path, settings: dict[str, Any]) -> bo
         raise VideoError(f"{path}: not a part of a film that was being coloured", remedy="move it elsewhere") from None
     wanted = json.loads(json.dumps({"encoder": _ENCODER, **settings}))
     other = [name for name in wanted if made.get(name) != wanted[name]]
+    if "source" in other and _has_grown(source, str(made.get("source"))):
+        other.remove("source")
     if other:
         raise VideoError(
-            f"{path}: was begun with other settings",
+            f"{path}: {'is a part of another film' if 'source' in other else 'was begun with other settings'}",
             found=", ".join(f"{name} {made.get(name)}" for name in other),
             expected=", ".join(f"{name} {wanted[name]}" for name in other),
             remedy="go on with those, or start anew by force",
@@ -120,18 +215,28 @@ def _check(metadata: dict[str, str], path: Path, settings: dict[str, Any]) -> bo
     return whole
 
 
+def _has_grown(source: Path, before: str) -> bool:
+    """Whether a source is what had the identity ``before``, and more: it was cut off, and is whole now."""
+    size = before.partition(" ")[0]
+    if not (source.is_file() and size.isdecimal()):
+        return False
+    return source.stat().st_size > int(size) and identity(source, int(size)) == before
+
+
 def _scan(container: av.container.InputContainer, path: Path, whole: bool) -> Kept | None:
-    """Of a part that is not whole, all before its last key frame: what follows may lack frames in between."""
-    count, last = 0, Fraction(-1)
-    before: tuple[int, Fraction] = (0, last)
+    """Of a part that is not whole, the most packets of which no frame is missing that is shown before their last."""
+    shown: list[int] = []
+    decoded, base = 0, Fraction(1)
     with suppress(av.FFmpegError):
         for packet in _packets(container):
-            if packet.is_keyframe:
-                before = count, last
-            count += 1
-            last = max(last, (packet.pts or 0) * (packet.time_base or Fraction(1)))
-    if not whole:
-        count, last = before
+            shown.append(packet.pts or 0)
+            decoded, base = packet.dts if packet.dts is not None else decoded, packet.time_base or base
+    count, next_shown = len(shown), decoded  # what is still to come is decoded later than all this, and shown later yet
+    latest = list(accumulate(shown, max))
+    while not whole and count and latest[count - 1] > next_shown:
+        count -= 1
+        next_shown = min(next_shown, shown[count])
+    last = latest[count - 1] * base if count else Fraction(-1)
     video = container.streams.video[0]
     return Kept(path, count, last, (video.height, video.width)) if count else None
 

@@ -22,8 +22,12 @@ from zoo.video.source import Shot, Source, Span
 CODECS = {".mp4": "libx264", ".m4v": "libx264", ".mov": "libx264", ".mkv": "libx264", ".webm": "libvpx-vp9"}
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 _MPEG, _JPEG = 1, 2
-# Whole fragments, each from a key frame on, of which the file's beginning knows nothing: what is written can be read.
-_FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof+delay_moov", "flush_packets": "1"}
+# Fragments of a second, of which the file's beginning knows nothing: what is written can be read.
+_FRAGMENTS = {
+    "movflags": "empty_moov+default_base_moof+delay_moov",
+    "frag_duration": "1000000",
+    "flush_packets": "1",
+}
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def writing(target: Path) -> Iterator[None]:
     except (av.FFmpegError, OSError, ValueError, ImageError) as error:
         raise VideoError(
             f"{target}: cannot be written",
-            found=getattr(error, "strerror", None) or error,
+            found=getattr(error, "strerror", None) or getattr(error, "found", None) or error,
             remedy="check the folder's permissions and the space on the disk",
         ) from error
 
@@ -129,7 +133,11 @@ class FilmSink(Sink):
     def begin(self, *, resume: bool) -> tuple[int, int | None]:
         """Make ready."""
         if resume:
-            self._kept = partial.find(self._target, self._settings)
+            self._kept = partial.find(self._target, self._settings, Path(self._source.name))
+            if self._kept is None and self._work.exists():
+                self._source.findings.notes.append(
+                    f"{self._work}: nothing of it could be used; the film was begun anew"
+                )
         if self._kept is None:
             return 0, None
         self._last = self._kept.last, Fraction(0)
@@ -175,7 +183,7 @@ class FilmSink(Sink):
                     self._earlier.unlink(missing_ok=True)
                 finally:
                     new.unlink(missing_ok=True)
-        return self._work if self._work.exists() else None
+        return partial.left(self._target)
 
     def discard(self) -> None:
         """Leave what was there before."""
@@ -184,7 +192,7 @@ class FilmSink(Sink):
             with suppress(av.FFmpegError, OSError):
                 self._out.close()
             self._work.unlink(missing_ok=True)
-        if self._earlier.exists():
+        if self._earlier.exists() and not self._work.exists():
             self._earlier.replace(self._work)
 
     def _encode(self, frame: VideoFrame) -> None:
@@ -237,7 +245,7 @@ class FilmSink(Sink):
         formats = av.Codec(self._codec, "w").video_formats or []
         if name in {kind.name for kind in formats}:
             return name
-        self.left_out.append("two of 10 bits: the encoder of webm has 8")
+        self.left_out.append("the finest 2 of the 10 bits of its brightness: webm is written with 8")
         return name.removesuffix("10le")
 
     def _close(self) -> None:

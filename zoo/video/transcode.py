@@ -1,9 +1,12 @@
 """From a film, an animation or numbered pictures to the same in colour."""
 
+import hashlib
+import json
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from fractions import Fraction
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ StrPath = str | os.PathLike[str]
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 FPS = Fraction(25)
 _MOST_FPS = 1000
+_LATEST = 10**9  # seconds; libraries count their parts in 64 bits
 _MOST_LOOKS = 16
 
 
@@ -55,8 +59,8 @@ def colorize_video(
     A film that is interrupted, by Ctrl-C, a crash, a full disk or damage of its source, leaves what was done as
     ``dst.partial``, an MP4 that can be played, and ``resume`` goes on from it with the same settings. The film is
     then the one that an uninterrupted run would have made, but that colours start anew at the frame where it goes on,
-    as at a cut. That is the first that is not done; after a crash, which leaves no sound in the part, up to some
-    hundred frames before. Of GIF and WebP nothing is kept; pictures that are written stay.
+    as at a cut. That is the first that is not done; after a crash, which leaves no sound in the part, some seconds
+    before. Of GIF and WebP nothing is kept; pictures that are written stay.
 
     An exception that ``progress`` raises cancels: it comes out of here as it is, and nothing is left of this run.
 
@@ -78,7 +82,8 @@ def colorize_video(
         fps: Frames a second of a film of pictures, a number or ``24000/1001``; None is 25.
         preview: Show the grey film on the left of the coloured one.
         compare: In place of ``model``, several of them in one film, each with its name above: names as for `zoo.load`,
-            each with a style if wanted (``fusion:vivid``), in a list or with commas between.
+            each with a style if wanted (``fusion:vivid``), in a list or with commas between. The command line's ``all``
+            is not known here.
         force: Replace a ``dst`` that exists, and what an interrupted run has left.
         resume: Go on with what an interrupted run has left, where there is something.
         progress: Called after every frame.
@@ -90,12 +95,20 @@ def colorize_video(
         VideoError: The film cannot be read, stops before its end, has no pictures, or cannot be written.
         OptionError: An option out of its range, or one that the model does not have.
     """
+    _check_names(src, dst)
     path, target = Path(src), Path(dst)
     span = Span(_seconds(start), None if end is None else _seconds(end))
-    _check(keyframe_interval, crf, preset, span)
-    with sink.writing(target):
-        _check_target(path, target, force, resume)
-    with _source(path, fps, span) as source:
+    if keyframe_interval is not None:
+        keyframe_interval = _whole("keyframe_interval", keyframe_interval, 1, 1000)
+    crf = _whole("crf", crf, 0, 51)
+    _check(preset, span)
+    with ExitStack() as stack:
+        with sink.writing(target):
+            _check_target(path, target)
+            if _is_film(target) or _is_animation(target):
+                stack.enter_context(partial.locked(target))
+                _check_place(target, force, resume)
+        source = stack.enter_context(_source(path, fps, span))
         options = {"style": style, "saturation": saturation, "temperature": temperature, "working_size": working_size}
         looks = _looks(compare, options) if compare else [_look(model, options)]
         labels = (["grey" if compare else ""] if preview else []) + [look.label if compare else "" for look in looks]
@@ -104,7 +117,9 @@ def colorize_video(
             "interval": keyframe_interval,
             "crf": crf,
             "preset": preset,
+            "source": _identity(source),
             "start": str(span.start),
+            "end": "none" if span.end is None else str(span.end),
             "cells": labels,
         }
         out = _sink(target, source, span, Quality(crf, preset), labels, settings, force)
@@ -159,6 +174,15 @@ def _source(path: Path, fps: float | str | None, span: Span) -> Source:
     return Film(path, span)
 
 
+def _identity(source: Source) -> str:
+    """What tells a source from others, and from the same at another rate."""
+    if isinstance(source, Pictures):
+        listed = json.dumps([[path.name, path.stat().st_size] for path in source.files.values()])
+        digest = hashlib.sha256(listed.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return f"{len(source.files)} pictures, {source.rate} a second, {digest}"
+    return partial.identity(Path(source.name))
+
+
 def _rate(fps: float | str | None) -> Fraction:
     if fps is None:
         return FPS
@@ -195,22 +219,32 @@ def _is_animation(target: Path) -> bool:
     return target.suffix.lower() in animations.KINDS and not sequences.is_pattern(target)
 
 
-def _check(keyframe_interval: int | None, crf: int, preset: str, span: Span) -> None:
-    if keyframe_interval is not None and not 1 <= keyframe_interval <= 1000:
-        raise OptionError("bad keyframe_interval", found=keyframe_interval, expected="1 to 1000")
-    if not 0 <= crf <= 51:
-        raise OptionError("bad crf", found=crf, expected="0 to 51")
+def _check_names(src: StrPath, dst: StrPath) -> None:
+    for name, what, done in ((os.fspath(src), "source", "read"), (os.fspath(dst), "result", "written")):
+        if not name:
+            raise VideoError(f"the name of the {what} is empty", expected="a name; . is the folder you are in")
+        if "\0" in name:
+            raise VideoError(f"{name!r}: cannot be {done}", found="a null character in the name")
+
+
+def _whole(name: str, value: object, least: int, most: int) -> int:
+    if not isinstance(value, Integral) or not least <= int(value) <= most:
+        raise OptionError(f"bad {name}", found=value, expected=f"a whole number, {least} to {most}")
+    return int(value)
+
+
+def _check(preset: str, span: Span) -> None:
     if preset not in PRESETS:
         raise OptionError("bad preset", found=preset, expected=", ".join(PRESETS))
-    if span.start < 0 or (span.end is not None and span.end <= span.start):
+    if not 0 <= span.start < (_LATEST if span.end is None else span.end) <= _LATEST:
         raise OptionError(
             "bad start or end",
             found=f"{float(span.start):g} to {'the end' if span.end is None else f'{float(span.end):g}'}",
-            expected="0 <= start < end, in seconds",
+            expected=f"0 <= start < end, in seconds, at most {_LATEST:.0e}",
         )
 
 
-def _check_target(source: Path, target: Path, force: bool, resume: bool) -> None:
+def _check_target(source: Path, target: Path) -> None:
     with suppress(FileNotFoundError, NotADirectoryError):
         target.lstat()  # refuses what can be no name
     folder = target.parent.parent if sequences.is_pattern(target) and not _is_film(target) else target.parent
@@ -229,13 +263,20 @@ def _check_target(source: Path, target: Path, force: bool, resume: bool) -> None
         return
     if target.is_dir():
         raise VideoError(f"{target}: is a folder", expected="the name of a file")
-    with suppress(OSError, ValueError):  # one of them is not there
-        if target.samefile(source):
-            raise VideoError(f"{target} is the source itself", remedy="choose another name")
+    for place in (target, *partial.names(target)):
+        with suppress(OSError, ValueError):  # one of them is not there
+            if place.samefile(source):
+                raise VideoError(f"{place} is the source itself", remedy="choose another name for the result")
+
+
+def _check_place(target: Path, force: bool, resume: bool) -> None:
+    """Refuse to write over what is there, unless that is wanted."""
+    for place in partial.names(target):
+        if place.is_dir():
+            raise VideoError(f"{place}: is a folder, where a file is to be written", remedy="move it elsewhere")
     if target.exists() and not force:
         raise VideoError(f"{target}: exists already", remedy="choose another name, or force to replace it")
-    part = partial.path_of(target)
-    if _is_film(target) and not (force or resume) and (part.exists() or partial.earlier_of(target).exists()):
+    if _is_film(target) and not (force or resume) and (part := partial.left(target)):
         raise VideoError(
             f"{part}: an earlier run has left it",
             remedy="resume to go on from it, force to start anew, or move it elsewhere",
