@@ -127,7 +127,7 @@ class PicturesSink(Sink):
         target: Path,
         source: Source,
         labels: Sequence[str],
-        settings: dict[str, Any] | None = None,
+        settings: dict[str, Any],
         *,
         overwrite: bool,
     ) -> None:

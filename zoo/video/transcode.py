@@ -208,7 +208,7 @@ def _sink(
         return FilmSink(target, source, span, quality, labels, settings)
     if _is_animation(target):
         return AnimationSink(target, source, quality, labels)
-    return PicturesSink(target, source, labels, overwrite=force)
+    return PicturesSink(target, source, labels, settings, overwrite=force)
 
 
 def _is_film(target: Path) -> bool:
