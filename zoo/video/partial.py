@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -224,17 +224,19 @@ def _has_grown(source: Path, before: str) -> bool:
 
 
 def _scan(container: av.container.InputContainer, path: Path, whole: bool) -> Kept | None:
-    """Of a part that is not whole, all before its last key frame: what follows may lack frames in between."""
-    count, last = 0, Fraction(-1)
-    before: tuple[int, Fraction] = (0, last)
+    """Of a part that is not whole, the most packets of which no frame is missing that is shown before their last."""
+    shown: list[int] = []
+    decoded, base = 0, Fraction(1)
     with suppress(av.FFmpegError):
         for packet in _packets(container):
-            if packet.is_keyframe:
-                before = count, last
-            count += 1
-            last = max(last, (packet.pts or 0) * (packet.time_base or Fraction(1)))
-    if not whole:
-        count, last = before
+            shown.append(packet.pts or 0)
+            decoded, base = packet.dts if packet.dts is not None else decoded, packet.time_base or base
+    count, next_shown = len(shown), decoded  # what is still to come is decoded later than all this, and shown later yet
+    latest = list(accumulate(shown, max))
+    while not whole and count and latest[count - 1] > next_shown:
+        count -= 1
+        next_shown = min(next_shown, shown[count])
+    last = latest[count - 1] * base if count else Fraction(-1)
     video = container.streams.video[0]
     return Kept(path, count, last, (video.height, video.width)) if count else None
 

@@ -22,14 +22,12 @@ from zoo.video.source import Shot, Source, Span
 CODECS = {".mp4": "libx264", ".m4v": "libx264", ".mov": "libx264", ".mkv": "libx264", ".webm": "libvpx-vp9"}
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 _MPEG, _JPEG = 1, 2
-_SECONDS_OF_A_GROUP, _MOST_OF_A_GROUP = 2, 250
-# Whole fragments, each from a key frame on, of which the file's beginning knows nothing: what is written can be read.
-_FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+default_base_moof+delay_moov", "flush_packets": "1"}
-
-
-def _group(rate: Fraction) -> int:
-    """Frames from one key frame to the next at the most. After a crash those since the last one are lost."""
-    return max(1, min(_MOST_OF_A_GROUP, round(_SECONDS_OF_A_GROUP * rate)))
+# Fragments of a second, of which the file's beginning knows nothing: what is written can be read.
+_FRAGMENTS = {
+    "movflags": "empty_moov+default_base_moof+delay_moov",
+    "frag_duration": "1000000",
+    "flush_packets": "1",
+}
 
 
 @dataclass(frozen=True)
@@ -231,8 +229,7 @@ class FilmSink(Sink):
         else:
             quality = {"crf": str(crf), "b": "0"} if crf else {"lossless": "1"}
             options = {"row-mt": "1", "cpu-used": "4"} | quality
-        rate = source.rate or Fraction(25)
-        stream: Any = self._out.add_stream(self._codec, rate=rate, options=options | {"g": str(_group(rate))})
+        stream: Any = self._out.add_stream(self._codec, rate=source.rate or Fraction(25), options=options)
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = frame.width, frame.height, self._pixels(frame.format.name)
         context.time_base = stream.time_base = source.time_base
