@@ -160,12 +160,27 @@ def test_a_part_takes_its_own_sound_subtitles_and_chapters(model: Orange, tmp_pa
     source, target = rich(tmp_path / "in.mkv", "subrip", frames=75), tmp_path / "out.mkv"
     colorize_video(source, target, model=model, start=0.6, end=1.6)
     assert chapters(target) == [(0, pytest.approx(0.4), "One"), (pytest.approx(0.4), 1, "Two")]
-    assert [(round(t, 3), data) for _, t, data in packets(target, "subtitle")] == [(0.6, b"hello")]
+    assert [(round(t, 3), data) for _, t, data in packets(target, "subtitle")] == [
+        (0, b"hello"),
+        (0.6, b"hello"),
+    ]
     inside = [(i, t - 0.6, data) for i, t, data in packets(source, "audio") if 0.6 <= t < 1.6]
     assert [(i, data) for i, _, data in packets(target, "audio")] == [(i, data) for i, _, data in inside]
     shift = packets(target, "audio")[0][1] - inside[0][1]
     assert abs(shift) < 0.002
     assert [t for _, t, _ in packets(target, "audio")] == pytest.approx([t for _, t, _ in inside], abs=0.002)
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "subrip"), (".mp4", "mov_text")])
+def test_a_subtitle_that_is_on_screen_where_a_part_begins_stays(
+    suffix: str, codec: str, model: Orange, tmp_path: Path
+) -> None:
+    source, target = rich(tmp_path / f"in{suffix}", codec, frames=75), tmp_path / f"out{suffix}"
+    colorize_video(source, target, model=model, start=1.36)  # from 1.2 to 1.6 s
+    with av.open(str(target)) as container:
+        lines = [p for p in container.demux(subtitles=0) if p.size > copying._PAUSE]
+    found = [(float(p.pts * p.time_base), float(p.duration * p.time_base), bytes(p)) for p in lines]
+    assert found == [(0, pytest.approx(0.24, abs=0.002), LINES[codec])]
 
 
 def test_sound_that_begins_before_or_after_the_pictures(model: Orange, tmp_path: Path) -> None:

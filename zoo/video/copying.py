@@ -21,6 +21,7 @@ from zoo.video.stamps import Clock
 _OWN_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder"}  # of a container, that say how it is made
 # Of a stream of pictures: how it was coded, how it lay, and what mkvmerge counted.
 _OLD_TAGS = {"encoder", "rotate", "bps", "number_of_bytes", "number_of_frames", "duration"}
+_LONGEST_SHOWN = 30  # seconds; subtitles that came up so long before the beginning are looked for
 _PAUSE = 2  # bytes of the empty text that fills the time between an MP4's subtitles; its writer makes them anew
 _LOOSE = ("subtitle", "data")  # kinds of streams in which two packets may have the same time stamp
 
@@ -180,7 +181,7 @@ def _copied(old: InputContainer, copies: dict[int, Any], job: Job) -> Iterator[t
     clocks = {i: Clock(1, float(1 / s.time_base), jumps=film.jumps) for i, s in copies.items() if s.type not in _LOOSE}
     timed = {s.index for s in old.streams if getattr(s.codec_context, "name", None) == "mov_text"}
     if start and not film.jumps:
-        old.seek(int(start * av.time_base), backward=True)
+        old.seek(int(max(Fraction(0), start - _LONGEST_SHOWN) * av.time_base), backward=True)
     packets = old.demux([s for s in old.streams if s.index in copies])
     while True:
         try:
@@ -200,6 +201,11 @@ def _copied(old: InputContainer, copies: dict[int, Any], job: Job) -> Iterator[t
             moved = clocks[index].at(dts, packet.duration)
             shown, dts = shown + moved - dts, moved
         at = shown * base - film.begin
+        length = packet.duration or 0
+        if packet.stream.type == "subtitle" and at < start < at + length * base:
+            packet.duration = length - round((start - at) / base)
+            at, shown = start, shown + round((start - at) / base)
+            dts = shown
         if (start and at < start) or (end is not None and at >= end):
             continue
         if job.until is not None and at - start >= job.until:
