@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from clips import about, make, orange, plane, read
 
-from zoo.errors import VideoError
 from zoo.video.film import Film
 from zoo.video.source import Broken, Span
 from zoo.video.transcode import colorize_video
@@ -71,13 +70,6 @@ def test_the_last_frame_is_not_shown_beyond_the_end(tmp_path: Path) -> None:
         assert [shot.pts for shot in film.shots()] == [0, 500, 1000]
     colorize_video(source, tmp_path / "out.mp4", model=orange(), end=1.2)
     assert about(tmp_path / "out.mp4").seconds <= 1.201
-
-
-def test_a_start_beyond_all_numbers_finds_no_frame(tmp_path: Path) -> None:
-    for suffix in (".mkv", ".ts"):
-        source = make(tmp_path / f"in{suffix}", codec="mpeg2video", base=Fraction(1, 25))
-        with pytest.raises(VideoError, match="not one frame in it"):
-            colorize_video(source, tmp_path / "out.mp4", model=orange(), start=1e300)
 
 
 def test_where_a_truncated_film_stops_is_where_its_last_frame_ends(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ class PicturesSink(Sink):
         self._check_names()
         self._painter, self._background = Painter(labels), Background()
         self.left_out = copying.left_out(source, None)
-        self._settings = {k: v for k, v in (settings or {}).items() if k not in _OF_ENCODERS}
+        self._settings = {k: v for k, v in settings.items() if k not in _OF_ENCODERS}
         self._note = self._folder / f".{self._pattern or 'pictures'}.partial"
         self._log: TextIO | None = None
         self._count = self._done = 0
