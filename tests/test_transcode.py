@@ -279,7 +279,7 @@ def test_what_is_no_film_is_refused(model: Orange, tmp_path: Path) -> None:
         (source, "part.mp4", {}, "is a folder, where a file"),
         (source, "part.mp4", {"force": True}, "is a folder, where a file"),
         (source, "part.mp4", {"resume": True}, "is a folder, where a file"),
-        (tmp_path / "bad", "out.mp4", {}, "not one frame in it; found: .*1.png: not a picture"),
+        (tmp_path / "bad", "out.mp4", {}, "none of its 1 pictures can be used; the first: .*1.png: not a picture"),
         (source, "x" * 300 + ".mp4", {}, "cannot be written"),
         (source, "out.mp4", {"start": 99.0}, "not one frame"),
     ]

@@ -17,8 +17,6 @@ from zoo.video.coloring import Colored, FilmColorizer
 from zoo.video.sink import Sink
 from zoo.video.source import Broken, Shot, Source
 
-_REASONS = 3  # that are given for there being no frame
-
 
 @dataclass(frozen=True)
 class Progress:
@@ -165,9 +163,7 @@ class Run:
             self._color(self._source.shots(after) if after is not None else islice(self._source.shots(), done, None))
             if not report.frames:
                 raise VideoError(
-                    f"{self._source.name}: not one frame in it",
-                    found="; ".join(self._source.findings.notes[:_REASONS]) or None,
-                    expected="at least one between start and end",
+                    f"{self._source.name}: not one frame in it", expected="at least one between start and end"
                 )
             self._sink.finish()
         except _Cancelled as cancelled:
