@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-import av
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
@@ -13,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from zoo.errors import OptionError
 from zoo.video.chroma import Coding
-from zoo.video.planes import Plane, output_format
+from zoo.video.planes import Plane, output_format, rows
 
 Array = npt.NDArray[Any]
 
@@ -114,12 +113,3 @@ def grey(plane: Plane, coding: Coding) -> VideoFrame:
     for index in (1, 2):
         rows(frame, index)[:] = 128 << (coding.bits - 8)
     return frame
-
-
-def rows(frame: VideoFrame, index: int) -> Plane:
-    """A plane's memory as an array, (h, w), without the padding of its rows."""
-    plane: Any = frame.planes[index]
-    kind = av.VideoFormat(frame.format.name, 16, 16)
-    dtype: Any = np.uint8 if kind.components[0].bits == 8 else np.uint16
-    values: Plane = np.frombuffer(plane, dtype).reshape(plane.height, plane.line_size // np.dtype(dtype).itemsize)
-    return values[:, : plane.width]

@@ -40,11 +40,11 @@ def coding(frame: VideoFrame) -> Coding:
 
 def luma(frame: VideoFrame) -> Plane:
     """The luma plane, (H, W) codes, as it is to be shown: turned upright, and mirrored where that is wanted; a copy."""
-    rows, (a, b, c, d) = _view(frame, 0), _matrix(frame)
+    shown, (a, b, c, d) = rows(frame, 0), _matrix(frame)
     across, down = a, d
     if is_turned(frame):
-        rows, across, down = rows.T, c, b
-    return np.ascontiguousarray(rows[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1])
+        shown, across, down = shown.T, c, b
+    return np.ascontiguousarray(shown[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1])
 
 
 def is_turned(frame: VideoFrame) -> bool:
@@ -80,20 +80,20 @@ def paint(plane: Plane, colored: Colored, coding: Coding) -> VideoFrame:
     height, width = plane.shape
     name = output_format(height, width, coding.bits)
     frame = VideoFrame(width, height, name)
-    _view(frame, 0)[:] = plane
+    rows(frame, 0)[:] = plane
     small = plane if "444" in name else cv2.resize(plane, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     with torch.inference_mode():
         Y = coding.luma(torch.from_numpy(np.asarray(small)))[None, None]
         wide = chroma.upsample(colored.chroma, colored.luma, Y, coding)
         codes = coding.chroma_codes(wide)[0].round_().clamp_(0, (1 << coding.bits) - 1)
     for index, values in enumerate(codes, 1):
-        _view(frame, index)[:] = values.numpy().astype(plane.dtype)
+        rows(frame, index)[:] = values.numpy().astype(plane.dtype)
     return frame
 
 
-def _view(frame: VideoFrame, index: int) -> Plane:
+def rows(frame: VideoFrame, index: int) -> Plane:
     """A plane's memory as an array, (h, w), without the padding of its rows."""
     plane: Any = frame.planes[index]
     dtype: Any = np.uint8 if frame.format.components[0].bits == 8 else np.uint16
-    rows: Plane = np.frombuffer(plane, dtype).reshape(plane.height, plane.line_size // np.dtype(dtype).itemsize)
-    return rows[:, : plane.width]
+    values: Plane = np.frombuffer(plane, dtype).reshape(plane.height, plane.line_size // np.dtype(dtype).itemsize)
+    return values[:, : plane.width]
