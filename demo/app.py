@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo import films, handlers
+from demo import limits
 from demo.film_tab import add_film_tab
 from demo.photo_tab import EXAMPLES, add_photo_tab
 
@@ -101,7 +101,7 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": theme,
         "css": CSS,
-        "max_file_size": max(handlers.MAX_MEGABYTES, films.MAX_MEGABYTES) * 2**20,
+        "max_file_size": max(limits.PHOTO_MEGABYTES, limits.CLIP_MEGABYTES) * 2**20,
         "show_error": True,
         "ssr_mode": False,
         "mcp_server": False,

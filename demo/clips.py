@@ -9,12 +9,12 @@ from typing import Any
 import av
 from av.filter import Graph
 
+from demo import limits
 from zoo import color
 from zoo.errors import VideoError
 from zoo.video.film import Film
 from zoo.video.source import Span
 
-MAX_SECONDS, MAX_SIDE, MAX_RATE = 20, 1280, 30
 _A_LITTLE = 1.01  # by which sound may outlast the pictures, and 30 frames a second be 30.02
 _TICKS = Fraction(1, 90_000)  # of a second, in which new time stamps are
 _QUALITY = {"crf": "18", "preset": "veryfast"}
@@ -45,7 +45,7 @@ def opened(path: Path) -> Film:
 
 def too_long(film: Film) -> bool:
     """Whether a clip says that it is longer than the limit."""
-    return (film.container.duration or 0) / av.time_base > MAX_SECONDS * _A_LITTLE
+    return (film.container.duration or 0) / av.time_base > limits.CLIP_SECONDS * _A_LITTLE
 
 
 def fits(film: Film) -> bool:
@@ -59,10 +59,10 @@ def fits(film: Film) -> bool:
         and video.pix_fmt in ("yuv420p", "yuvj420p")
         and sounds <= {"aac", "mp3", "mp3float"}
         and video.width % 2 == video.height % 2 == 0
-        and max(video.width, video.height) <= MAX_SIDE
+        and max(video.width, video.height) <= limits.CLIP_SIDE
         and film.container.duration
         and not too_long(film)
-        and (film.rate or 0) <= MAX_RATE * _A_LITTLE
+        and (film.rate or 0) <= limits.CLIP_RATE * _A_LITTLE
     )
 
 
@@ -80,7 +80,9 @@ def fit(path: Path, target: Path) -> None:
             raise VideoError(f"{path}: not one frame of it can be read")
         graph = _graph(film, first)
     with opened(path) as film, av.open(f"file:{target}", "w", format="mp4", options={"movflags": "+faststart"}) as out:
-        video: Any = out.add_stream("libx264", rate=min(film.rate or MAX_RATE, MAX_RATE), options=_QUALITY)
+        video: Any = out.add_stream(
+            "libx264", rate=min(film.rate or limits.CLIP_RATE, limits.CLIP_RATE), options=_QUALITY
+        )
         video.width, video.height = _size(film, first)
         video.pix_fmt, video.time_base = "yuv420p", _TICKS
         video.codec_context.time_base = _TICKS
@@ -132,7 +134,7 @@ def _frames(film: Film, streams: list[Any]) -> Iterator[Any]:
             if stamp is None:
                 continue
             at = stamp * frame.time_base - begin
-            if at >= MAX_SECONDS:
+            if at >= limits.CLIP_SECONDS:
                 ended.add(packet.stream)
                 continue
             if packet.stream is film.video:
@@ -148,14 +150,14 @@ def _size(film: Film, first: Any) -> tuple[int, int]:
     width, height = first.width * float(film.aspect or 1), first.height
     if first.rotation % 180:
         width, height = height, width
-    factor = min(1, MAX_SIDE / max(width, height))
+    factor = min(1, limits.CLIP_SIDE / max(width, height))
     return max(2, round(width * factor / 2) * 2), max(2, round(height * factor / 2) * 2)
 
 
 def _graph(film: Film, first: Any) -> Graph:
     """Filters that make frames like the ``first`` fit."""
     width, height = _size(film, first)
-    rate = [("fps", str(MAX_RATE))] if (film.rate or 0) > MAX_RATE * _A_LITTLE else []
+    rate = [("fps", str(limits.CLIP_RATE))] if (film.rate or 0) > limits.CLIP_RATE * _A_LITTLE else []
     turns = _TURNS.get(first.rotation // 90 % 4, [])
     shape = [("scale", f"{width}:{height}"), ("setsar", "1"), ("format", "yuv420p"), ("buffersink", None)]
     graph = Graph()

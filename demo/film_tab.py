@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo import clips, films, handlers, parts
+from demo import films, limits, models, parts, photos
 from zoo.video.transcode import Progress
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -16,8 +16,8 @@ KINDS = (".avi", ".flv", ".mkv", ".mts", ".ts", ".wmv")  # which not every brows
 EXAMPLE_NAMES = ("chaplin", "fetch")  # black and white; in color
 
 LIMITS = f"""
-<small>Up to {films.MAX_MEGABYTES} MB. {films.CUT} Larger clips are made smaller, to {clips.MAX_SIDE} pixels and
-{clips.MAX_RATE} frames a second; on the command line, `colorzoo video` has no limits.</small>
+<small>Up to {limits.CLIP_MEGABYTES} MB. {limits.CLIP_CUT} Larger clips are made smaller, to {limits.CLIP_SIDE} pixels
+and {limits.CLIP_RATE} frames a second; on the command line, `colorzoo video` has no limits.</small>
 """
 # Whichever is first in the page keeps its sound, and says where the others are to go on.
 PLAY = """() => {
@@ -35,8 +35,8 @@ PLAY = """() => {
 
 def add_film_tab() -> None:
     """What is in the tab, and the endpoint ``/video``."""
-    choices = handlers.choices()
-    labels = {handlers.BEFORE: "Black and white", **choices, handlers.ORIGINAL: "Original"}
+    choices = models.choices()
+    labels = {photos.BEFORE: "Black and white", **choices, photos.ORIGINAL: "Original"}
     with gr.Row():
         with gr.Column(min_width=320):
             drop = gr.File(label="Your clip", file_types=["video", *KINDS], height=150, elem_id="drop")
@@ -85,17 +85,17 @@ def add_film_tab() -> None:
                 continue
             ended.add(step.name)
             finished = gr.update(value=step.path and str(step.path), visible=step.path is not None, elem_classes="")
-            if step.name == handlers.ORIGINAL:
+            if step.name == photos.ORIGINAL:
                 original = finished
                 continue  # it is shown with the next, since a panel may miss one of two updates in a row
-            if step.name == handlers.BEFORE:
+            if step.name == photos.BEFORE:
                 yield {
                     **{
                         panels[name]: gr.update(value=None, visible=name in wanted, elem_classes="working")
                         for name in choices
                     },
-                    panels[handlers.BEFORE]: gr.update(value=str(step.path), visible=True),
-                    panels[handlers.ORIGINAL]: original,
+                    panels[photos.BEFORE]: gr.update(value=str(step.path), visible=True),
+                    panels[photos.ORIGINAL]: original,
                     empty: gr.update(visible=False),
                     work: gr.update(visible=True),
                     stop: gr.update(visible=True),
@@ -125,7 +125,7 @@ def add_film_tab() -> None:
         show,
         [clip, chosen, saturation],
         [*panels.values(), empty, work, phase, bar, stop, play, results, stopping],
-        show_progress_on=[empty, panels[handlers.BEFORE]],
+        show_progress_on=[empty, panels[photos.BEFORE]],
         scroll_to_output=True,
         concurrency_limit=1,
         concurrency_id="model",
@@ -174,9 +174,9 @@ def _panel(name: str, label: str) -> gr.Video:
     return gr.Video(
         interactive=False,
         label=label,
-        buttons=["download"] if name in handlers.choices() else [],  # the others are the visitor's own
+        buttons=["download"] if name in models.choices() else [],  # the others are the visitor's own
         visible=False,
-        elem_id="before" if name == handlers.BEFORE else None,
+        elem_id="before" if name == photos.BEFORE else None,
     )
 
 
@@ -184,7 +184,7 @@ def _add_api() -> None:
     """The endpoint ``/video``: clip, model, style, saturation -> clip."""
     with gr.Row(visible=False):
         clip = gr.Video(sources=["upload"], include_audio=True, label="clip")
-        model = gr.Textbox(handlers.offered()[0].name, label="model")
+        model = gr.Textbox(models.offered()[0].name, label="model")
         style = gr.Textbox("", label="style")
         saturation = gr.Number(1.0, label="saturation")
         gr.Button().click(

@@ -13,14 +13,12 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from demo import clips, handlers
-from demo.handlers import BEFORE, ORIGINAL, Result
+from demo import clips, limits, models, photos
+from demo.photos import BEFORE, ORIGINAL, Result
+from demo.refusals import in_short
 from zoo.errors import ImageError, VideoError, ZooError
 from zoo.video.transcode import Progress, colorize_video
 
-MAX_MEGABYTES = 60
-LIMITS = f"MP4, MOV, MKV, WebM, AVI and most other kinds of clips, up to {MAX_MEGABYTES} MB"
-CUT = f"The first {clips.MAX_SECONDS} seconds are colored."
 _BEAT = 0.25  # seconds between two looks at how far a model is
 _PRESET = "veryfast"  # of the encoder, which shares the processor with the model
 
@@ -39,7 +37,7 @@ class _Stopped(Exception):
 def prepare(source: str | None) -> Iterator[str | None]:
     """An uploaded clip as it will be colored and the page can play it; None if it is no clip.
 
-    A generator for the same reason as `handlers.prepare`.
+    A generator for the same reason as `photos.prepare`.
     """
     if source is None:
         yield None
@@ -50,7 +48,7 @@ def prepare(source: str | None) -> Iterator[str | None]:
                 long = clips.too_long(film)
             clip = _ready(source, Path(folder))
             if long:
-                gr.Info(f"{Path(source).name} is longer than {clips.MAX_SECONDS} seconds. {CUT}")
+                gr.Info(f"{Path(source).name} is longer than {limits.CLIP_SECONDS} seconds. {limits.CLIP_CUT}")
             yield str(clip)
     except gr.Error as error:
         gr.Warning(error.message)
@@ -86,7 +84,7 @@ def colorize(
             target = folder / f"{stem}-{choice.replace(':', '-')}.mp4"
             try:
                 with _in_short(source, name):
-                    model, options = handlers.parse(choice)
+                    model, options = models.parse(choice)
                     work = partial(_color, model, clip, target, saturation=saturation, **options)
                     with closing(_watched(work, stop)) as watched:
                         for progress in watched:
@@ -107,7 +105,7 @@ def colorize_one(source: str | None, model: str, style: str = "", saturation: fl
         gr.Error: What `colorize` raises, and the model's own refusal.
     """
     steps = colorize(source, [f"{model}:{style}" if style else model], saturation)
-    yield from handlers.colored(step for step in steps if isinstance(step, Result))
+    yield from photos.colored(step for step in steps if isinstance(step, Result))
 
 
 def in_words(progress: Progress) -> str:
@@ -121,7 +119,7 @@ def in_words(progress: Progress) -> str:
 
 
 def _color(name: str, clip: Path, target: Path, *, progress: Callable[[Progress], None], **options: Any) -> None:
-    colorize_video(clip, target, model=handlers.model_named(name), preset=_PRESET, progress=progress, **options)
+    colorize_video(clip, target, model=models.named(name), preset=_PRESET, progress=progress, **options)
 
 
 def _watched(work: Callable[..., None], stop: Event) -> Generator[Progress | None, None, None]:
@@ -156,7 +154,7 @@ def _ready(source: str, folder: Path) -> Path:
     path = Path(source)
     with _looking():
         with clips.opened(path) as film:
-            if path.stat().st_size > MAX_MEGABYTES * 2**20:
+            if path.stat().st_size > limits.CLIP_MEGABYTES * 2**20:
                 raise VideoError(f"{path}: the file is too large")
             if clips.fits(film):
                 return path
@@ -171,13 +169,13 @@ def _looking() -> Iterator[None]:
     try:
         yield
     except VideoError as error:
-        raise ZooError(error.what, remedy=f"this app takes {LIMITS}") from error
+        raise ZooError(error.what, remedy=f"this app takes {limits.CLIPS}") from error
 
 
 @contextmanager
 def _in_short(source: str, folder: str) -> Iterator[None]:
-    """As `handlers.in_short`, for a ``source`` that is a clip and a ``folder`` for what is made of it."""
-    with handlers.in_short(source):
+    """As `refusals.in_short`, for a ``source`` that is a clip and a ``folder`` for what is made of it."""
+    with in_short(source):
         try:
             yield
         except (VideoError, ImageError) as error:  # whose remedies are for those who are at the command line

@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from demo import handlers
+from demo import models
 
 PAUSE = 0.1  # seconds for the page to lay out its panels, before a fast model fills them
 
@@ -10,8 +10,8 @@ PAUSE = 0.1  # seconds for the page to lay out its panels, before a fast model f
 def model_choice(kind: str) -> tuple[gr.CheckboxGroup, gr.Slider, gr.Button]:
     """Models to be ticked, the saturation and the button that starts; ``kind`` is appended to their ids."""
     chosen = gr.CheckboxGroup(
-        [(label, name) for name, label in handlers.choices().items()],
-        value=handlers.default_choices(),
+        [(label, name) for name, label in models.choices().items()],
+        value=models.default_choices(),
         label="Models to compare",
         elem_id=f"models{kind}",
     )
@@ -20,7 +20,7 @@ def model_choice(kind: str) -> tuple[gr.CheckboxGroup, gr.Slider, gr.Button]:
     )
     button = gr.Button("Colorize", variant="primary", size="lg", elem_id=f"colorize{kind}")
     with gr.Accordion("About the models", open=False):
-        gr.Markdown(handlers.about_models())
+        gr.Markdown(models.about_models())
     return chosen, saturation, button
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo import handlers, parts
+from demo import models, parts, photos
 
 EXAMPLES = Path(__file__).parent / "examples"
 EXAMPLE_NAMES = (
@@ -18,8 +18,8 @@ EXAMPLE_NAMES = (
 
 def add_photo_tab() -> None:
     """What is in the tab, and the endpoint ``/colorize``."""
-    choices = handlers.choices()
-    labels = {handlers.BEFORE: "Black and white", **choices, handlers.ORIGINAL: "Original"}
+    choices = models.choices()
+    labels = {photos.BEFORE: "Black and white", **choices, photos.ORIGINAL: "Original"}
     with gr.Row():
         with gr.Column(min_width=320):
             photo = _photo("Your photo", height=320, elem_id="photo", placeholder="Drop a photo here\nor click")
@@ -54,22 +54,22 @@ def add_photo_tab() -> None:
         done: dict[str, str] = {}
         before = ""
         original: Any = None
-        for name, path, problem in handlers.colorize(source, wanted, factor):
+        for name, path, problem in photos.colorize(source, wanted, factor):
             file = str(path) if path else None
             finished = gr.update(value=file, visible=path is not None, elem_classes="")
             updates: dict[Any, Any] = {panels[name]: finished}
-            if name == handlers.ORIGINAL:
+            if name == photos.ORIGINAL:
                 original = finished
                 continue  # it is shown with the next, since a panel may miss one of two updates in a row
             if problem:
                 gr.Warning(f"{labels[name]}: {problem}")
-            elif file and name == handlers.BEFORE:
+            elif file and name == photos.BEFORE:
                 before = file
                 waiting = {
                     panel: gr.update(value=None, visible=key in wanted, elem_classes="working")
                     for key, panel in panels.items()
                 }
-                updates = waiting | updates | ({panels[handlers.ORIGINAL]: original} if original else {})
+                updates = waiting | updates | ({panels[photos.ORIGINAL]: original} if original else {})
                 updates |= {empty: gr.update(visible=False), results: gr.update(visible=True)}
                 updates[comparison] = gr.update(visible=False)
             elif file and name in choices:
@@ -79,26 +79,26 @@ def add_photo_tab() -> None:
                     updates[pick] |= {"value": name}
                     updates |= {slider: (before, file), download: file, comparison: gr.update(visible=True)}
             yield updates
-            if name == handlers.BEFORE:
+            if name == photos.BEFORE:
                 time.sleep(parts.PAUSE)
 
     def compare(name: str, *files: str) -> tuple[tuple[str, str], str]:
         """The slider's two pictures, and the file to download."""
         by_name = dict(zip(panels, files, strict=True))
-        return (by_name[handlers.BEFORE], by_name[name]), by_name[name]
+        return (by_name[photos.BEFORE], by_name[name]), by_name[name]
 
     button.click(
         show,
         [photo, chosen, saturation],
         [*panels.values(), empty, results, comparison, pick, slider, download],
-        show_progress_on=[empty, panels[handlers.BEFORE]],
+        show_progress_on=[empty, panels[photos.BEFORE]],
         scroll_to_output=True,
         concurrency_limit=1,
         concurrency_id="model",
         api_visibility="private",
     )
     examples.click(lambda sample: sample[0], examples, photo, show_progress="hidden", api_visibility="private")
-    photo.upload(handlers.prepare, photo, photo, concurrency_limit=2, api_visibility="private")
+    photo.upload(photos.prepare, photo, photo, concurrency_limit=2, api_visibility="private")
     pick.input(
         compare,
         [pick, *panels.values()],
@@ -114,11 +114,11 @@ def _add_api() -> None:
     """The endpoint ``/colorize``: picture, model, style, saturation -> picture."""
     with gr.Row(visible=False):
         picture = _photo("picture")
-        model = gr.Textbox(handlers.offered()[0].name, label="model")
+        model = gr.Textbox(models.offered()[0].name, label="model")
         style = gr.Textbox("", label="style")
         saturation = gr.Number(1.0, label="saturation")
         gr.Button().click(
-            handlers.colorize_one,
+            photos.colorize_one,
             [picture, model, style, saturation],
             gr.Image(type="filepath", format="png"),
             api_name="colorize",

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from visiting import PATTERN, AppError, Client, Tint, gr, handle_file, launched, offered, running, visited
 
-from demo import handlers, photo_tab
+from demo import limits, models, photo_tab, photos
 from zoo import images, registry
 
 
@@ -31,7 +31,7 @@ def grey_photo(tmp_path: Path) -> str:
 def _results(*args: Any) -> dict[str, Image.Image | str]:
     """What each result is, a picture or the problem; read at once, since the files go."""
     results: dict[str, Image.Image | str] = {}
-    for name, path, problem in handlers.colorize(*args):
+    for name, path, problem in photos.colorize(*args):
         results[name] = problem or Image.open(io.BytesIO(path.read_bytes()))  # type: ignore[union-attr]
     return results
 
@@ -40,14 +40,14 @@ def _results(*args: Any) -> dict[str, Image.Image | str]:
 
 
 def test_models_with_weights_are_offered_with_each_of_their_styles() -> None:
-    assert handlers.choices() == {
+    assert models.choices() == {
         "broken": "broken",
         "refusing": "refusing",
         "tint:warm": "tint · warm",
         "tint:cool": "tint · cool",
     }
-    assert handlers.default_choices() == ["broken"]
-    assert "**tint**: tint  \n<small>12 MB · CC0-1.0 · commercial use</small>" in handlers.about_models()
+    assert models.default_choices() == ["broken"]
+    assert "**tint**: tint  \n<small>12 MB · CC0-1.0 · commercial use</small>" in models.about_models()
 
 
 def test_the_defaults_come_first(registry_sandbox: None) -> None:
@@ -55,13 +55,13 @@ def test_the_defaults_come_first(registry_sandbox: None) -> None:
         replace(registry._models["tint"][0], name="fusion", styles=("faithful", "vivid")),
         Tint,
     )
-    assert list(handlers.choices())[:2] == handlers.default_choices() == ["fusion:faithful", "fusion:vivid"]
+    assert list(models.choices())[:2] == models.default_choices() == ["fusion:faithful", "fusion:vivid"]
 
 
 def test_without_any_weights_the_baseline_is_offered(registry_sandbox: None) -> None:
     for name in ("tint", "broken", "refusing"):
         del registry._models[name]
-    assert list(handlers.choices()) == handlers.default_choices() == ["grayscale"]
+    assert list(models.choices()) == models.default_choices() == ["grayscale"]
 
 
 # Coloring
@@ -114,18 +114,18 @@ def test_unusual_pictures_are_read_as_the_zoo_reads_them(tmp_path: Path, kind: s
 
 def test_deep_pictures_stay_deep(tmp_path: Path) -> None:
     Image.fromarray(np.linspace(0, 65535, 2400).astype(np.uint16).reshape(40, 60)).save(tmp_path / "deep.png")
-    for _, path, _ in handlers.colorize(str(tmp_path / "deep.png"), ["tint:warm"]):
+    for _, path, _ in photos.colorize(str(tmp_path / "deep.png"), ["tint:warm"]):
         assert path is not None
         assert path.read_bytes()[24] == 16  # the header's bit depth
 
 
 def test_nothing_is_left_behind(grey_photo: str) -> None:
     paths = []
-    for _, path, _ in handlers.colorize(grey_photo, ["tint:warm", "tint:cool"]):
+    for _, path, _ in photos.colorize(grey_photo, ["tint:warm", "tint:cool"]):
         assert path is not None
         assert path.exists()
         paths.append(path)
-    early = handlers.colorize(grey_photo, ["tint:warm"])
+    early = photos.colorize(grey_photo, ["tint:warm"])
     paths.append(next(early).path)
     early.close()  # the visitor has gone
     assert not any(path.exists() for path in paths if path)
@@ -137,30 +137,30 @@ def test_nothing_is_left_behind(grey_photo: str) -> None:
 def test_what_is_missing_is_said(grey_photo: str) -> None:
     for args in ((None, ["tint:warm"]), (grey_photo, [])):
         with pytest.raises(gr.Error, match=r"Upload a photo|Tick at least one"):
-            next(handlers.colorize(*args))
+            next(photos.colorize(*args))
 
 
 def test_a_file_that_is_no_picture_is_refused_in_short(tmp_path: Path) -> None:
     path = tmp_path / "notes.jpg"
     path.write_text("hello")
     with pytest.raises(gr.Error) as caught:
-        next(handlers.colorize(str(path), ["tint:warm"]))
+        next(photos.colorize(str(path), ["tint:warm"]))
     message = caught.value.message
     assert message.startswith("notes.jpg: ")
-    assert handlers.LIMITS in message
+    assert limits.PHOTOS in message
     assert str(tmp_path) not in message
 
 
 def test_a_picture_that_is_too_large_is_refused_with_the_limit(grey_photo: str, monkeypatch: Any) -> None:
-    monkeypatch.setattr(handlers, "MAX_MEGAPIXELS", 0.002)
+    monkeypatch.setattr(limits, "PHOTO_MEGAPIXELS", 0.002)
     with pytest.raises(gr.Error, match=r"too large.*30 megapixels"):
-        next(handlers.colorize(grey_photo, ["tint:warm"]))
+        next(photos.colorize(grey_photo, ["tint:warm"]))
 
 
 def test_a_file_that_is_too_large_is_refused_with_the_limit(grey_photo: str, monkeypatch: Any) -> None:
-    monkeypatch.setattr(handlers, "MAX_MEGABYTES", 0.0001)
+    monkeypatch.setattr(limits, "PHOTO_MEGABYTES", 0.0001)
     with pytest.raises(gr.Error, match=r"the file is too large.*up to 30 MB"):
-        next(handlers.colorize(grey_photo, ["tint:warm"]))
+        next(photos.colorize(grey_photo, ["tint:warm"]))
 
 
 def test_a_model_that_refuses_stops_no_other(grey_photo: str) -> None:
@@ -173,7 +173,7 @@ def test_a_bug_is_a_reference_number_and_a_line_in_the_log(grey_photo: str, capl
     results = _results(grey_photo, ["broken", "tint:warm"])
     assert isinstance(results["tint:warm"], Image.Image)
     message = str(results["broken"])
-    (record,) = [r for r in caplog.records if r.name == "demo.handlers"]
+    (record,) = [r for r in caplog.records if r.name == "demo.refusals"]
     assert record.getMessage().removeprefix("reference ") in message
     assert record.exc_info
     assert "secret" not in message
@@ -182,16 +182,16 @@ def test_a_bug_is_a_reference_number_and_a_line_in_the_log(grey_photo: str, capl
 @pytest.mark.parametrize("model", ["local-dir:/", "hf-hub:a/b", "fusion", "nonsense"])
 def test_only_what_is_offered_can_be_asked_for(grey_photo: str, model: str) -> None:
     with pytest.raises(gr.Error, match="Expected: broken, refusing, tint"):
-        list(handlers.colorize_one(grey_photo, model))
+        list(photos.colorize_one(grey_photo, model))
 
 
 def test_uploads_that_browsers_cannot_show_become_png(tmp_path: Path, monkeypatch: Any) -> None:
     warned: list[str] = []
-    monkeypatch.setattr(handlers.gr, "Warning", lambda message: warned.append(message))
+    monkeypatch.setattr(photos.gr, "Warning", lambda message: warned.append(message))
     Image.new("L", (8, 6), 90).save(tmp_path / "scan.tif")
     Image.new("L", (8, 6), 90).save(tmp_path / "photo.webp")
     (tmp_path / "empty.jpg").touch()
-    shown = [handlers.prepare(str(tmp_path / name)) for name in ("scan.tif", "photo.webp", "empty.jpg")]
+    shown = [photos.prepare(str(tmp_path / name)) for name in ("scan.tif", "photo.webp", "empty.jpg")]
     png, same, nothing = (next(s) for s in shown)
     assert png is not None
     assert Path(png).name == "scan.png"

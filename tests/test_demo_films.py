@@ -18,7 +18,7 @@ from test_transcode import with_display_matrix
 from torch import Tensor
 from visiting import AppError, Client, Tint, gr, handle_file, launched, offered, running, visited
 
-from demo import clips, film_tab, films
+from demo import clips, film_tab, films, limits
 from demo.films import Working
 from zoo.video.transcode import Progress
 
@@ -191,7 +191,7 @@ def test_a_clip_that_fits_is_taken_as_it_is(clip: str, tmp_path: Path) -> None:
 def test_of_a_long_clip_the_beginning_is_colored_and_that_is_said(clip: str, monkeypatch: Any) -> None:
     said: list[str] = []
     monkeypatch.setattr(films.gr, "Info", said.append)
-    monkeypatch.setattr(clips, "MAX_SECONDS", 0.25)
+    monkeypatch.setattr(limits, "CLIP_SECONDS", 0.25)
     shown = next(films.prepare(clip))
     assert shown is not None
     assert said == ["old film.mp4 is longer than 0.25 seconds. The first 20 seconds are colored."]
@@ -202,7 +202,7 @@ def test_of_a_long_clip_the_beginning_is_colored_and_that_is_said(clip: str, mon
 
 
 def test_a_large_or_fast_clip_is_made_smaller(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(clips, "MAX_SIDE", 32)
+    monkeypatch.setattr(limits, "CLIP_SIDE", 32)
     source = make(tmp_path / "large.mp4", size=(48, 90), frames=24, times=lambda i: 20 * i, codec="libx264")
     clips.fit(source, tmp_path / "small.mp4")
     frames = read(tmp_path / "small.mp4")
@@ -323,7 +323,7 @@ def test_what_is_no_clip_is_refused_in_short(name: str, message: str, tmp_path: 
 
 
 def test_a_file_that_is_too_large_is_refused_with_the_limit(clip: str, monkeypatch: Any) -> None:
-    monkeypatch.setattr(films, "MAX_MEGABYTES", 0.0001)
+    monkeypatch.setattr(limits, "CLIP_MEGABYTES", 0.0001)
     with pytest.raises(gr.Error, match=r"old film.mp4: the file is too large\. .*up to 60 MB"):
         next(films.colorize(clip, ["tint:warm"]))
 
@@ -342,7 +342,7 @@ def test_a_model_that_fails_stops_no_other(clip: str, caplog: Any) -> None:
     results = _results(clip, ["refusing", "broken", "tint:warm"])
     assert results["refusing"] == "the weights are damaged. Install them again."
     assert isinstance(results["tint:warm"], Path)
-    (record,) = [r for r in caplog.records if r.name == "demo.handlers"]
+    (record,) = [r for r in caplog.records if r.name == "demo.refusals"]
     assert record.getMessage().removeprefix("reference ") in str(results["broken"])
     assert record.exc_info
     assert "secret" not in str(results["broken"])

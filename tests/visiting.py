@@ -23,7 +23,7 @@ with warnings.catch_warnings():
     from gradio_client import Client, handle_file
     from gradio_client.exceptions import AppError
 
-from demo import app, handlers
+from demo import app, models
 
 __all__ = ["AppError", "Client", "gr", "handle_file"]
 
@@ -81,11 +81,11 @@ def offered(**more: type[Grayscale]) -> Iterator[None]:
         registry._models[name] = (replace(grey, name=name, summary=name), model)
     styled = replace(grey, name="tint", summary="tint", styles=tuple(PATTERN), supports=frozenset({"style"}))
     registry._models["tint"] = (styled, Tint)
-    handlers.model_named.cache_clear()
+    models.named.cache_clear()
     yield
     registry._models.clear()
     registry._models.update(before)
-    handlers.model_named.cache_clear()
+    models.named.cache_clear()
 
 
 @contextmanager

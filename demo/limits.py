@@ -1,0 +1,7 @@
+"""What the app takes, and the words that say so."""
+
+PHOTO_MEGABYTES, PHOTO_MEGAPIXELS = 30, 30
+PHOTOS = f"JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF, up to {PHOTO_MEGABYTES} MB and {PHOTO_MEGAPIXELS} megapixels"
+CLIP_MEGABYTES, CLIP_SECONDS, CLIP_SIDE, CLIP_RATE = 60, 20, 1280, 30
+CLIPS = f"MP4, MOV, MKV, WebM, AVI and most other kinds of clips, up to {CLIP_MEGABYTES} MB"
+CLIP_CUT = f"The first {CLIP_SECONDS} seconds are colored."
