@@ -192,6 +192,21 @@ def test_strips_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.abs(colorize(array) - whole).max() < CHROMA_STEP
 
 
+@pytest.mark.parametrize("shape", [(300, 171, 4), (1500, 900), (1, 5)])
+def test_a_picture_is_painted_again_at_another_saturation_without_the_network(shape: tuple[int, ...]) -> None:
+    array = picture(5, shape, "uint16")
+    maps = pipeline.predict_maps(array, tint, working_size=32, multiple_of=8)
+    for saturation in (0.0, 0.7, 1.0, 2.0):
+        again = pipeline.paint(array, maps, saturation=saturation)
+        at_once = colorize(array, saturation=saturation)
+        assert again.shape == at_once.shape
+        assert np.abs(scaled(again) - scaled(at_once)).max() < CHROMA_STEP
+    with pytest.raises(OptionError, match="saturation"):
+        pipeline.paint(array, maps, saturation=-1)
+    with pytest.raises(ImageError, match="not a picture"):
+        pipeline.paint(np.zeros(3), maps)
+
+
 def test_color_arrives_where_it_was_predicted() -> None:
     array = np.full((200, 300), 128, np.uint8)
 

@@ -226,6 +226,29 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
                 saturation=saturation,
             )
 
+    def predict_maps(self, array: npt.NDArray[Any], **options: Any) -> Tensor:
+        """What `zoo.pipeline.paint` needs of the network for this picture, (4, h, w) at working size.
+
+        `colorize_array` is the two together; apart, a picture is painted again at another saturation at no cost of the
+        network.
+
+        Args:
+            array: As in `colorize_array`.
+            options: As in `colorize`, but the saturation.
+
+        Raises:
+            ImageError: An array of another shape, dtype or range.
+            OptionError: An option that this model does not support, or a value out of range.
+        """
+        predict = self.predictor(**options)
+        with self.inference():
+            return pipeline.predict_maps(
+                array,
+                predict,
+                working_size=options.get("working_size") or self.spec.working_size,
+                multiple_of=self.spec.multiple_of,
+            ).clone()
+
     def predict_lab(self, array: npt.NDArray[Any], **options: Any) -> Tensor:
         """Lab (3, H, W) of the picture's L and the predicted ab at full size, before it is mapped to sRGB's gamut.
 

@@ -84,25 +84,47 @@ def colorize_array(
     """
     array = np.asarray(array)
     _check_picture(array)
-    _check_options(working_size, multiple_of, saturation)
-    height, width = array.shape[:2]
-    geometry = fitted(height, width, working_size, multiple_of)
-    block = _block((height, width), geometry)
-    strips = _strips(height, width, block[0])
-    result = np.empty((height, width, 4 if array.shape[2:] == (4,) else 3), array.dtype)
+    _check_sizes(working_size, multiple_of)
+    _check_saturation(saturation)
+    geometry = fitted(array.shape[0], array.shape[1], working_size, multiple_of)
+    strips = _Strips(array, _block(array.shape[:2], geometry))
     with torch.no_grad():
-        # small pictures keep what was made of them; of large ones it is made twice, which costs less than storing it
-        compressed = lru_cache(maxsize=4)(lambda n: _compressed_luminance(array[strips[n]]))
-        cells = torch.cat([_average(compressed(n)[None], block) for n in range(len(strips))], 1)[None]
-        small = _fit_cells(cells, (height / block[0], width / block[1]), geometry)
-        maps = _color_maps(small, geometry, predict, saturation)[0]
-        for n, strip in enumerate(strips):
-            linear = _paint(compressed(n), maps, strip, height)
-            for channel, plane in enumerate(_encode(linear, array.dtype).numpy()):
-                result[strip, :, channel] = plane
-    if array.shape[2:] == (4,):
-        result[..., 3] = array[..., 3]
-    return result
+        return strips.painted(strips.maps(predict, geometry) * saturation)
+
+
+def predict_maps(array: Array, predict: Predict, *, working_size: int, multiple_of: int) -> Tensor:
+    """What :func:`paint` needs of the network, (4, h, w) at working size; arguments as in :func:`colorize_array`.
+
+    Raises:
+        ImageError: The array is not a picture.
+        OptionError: A size is out of range.
+        ZooError: The prediction has the wrong shape or is not finite.
+    """
+    array = np.asarray(array)
+    _check_picture(array)
+    _check_sizes(working_size, multiple_of)
+    geometry = fitted(array.shape[0], array.shape[1], working_size, multiple_of)
+    with torch.no_grad():
+        return _Strips(array, _block(array.shape[:2], geometry)).maps(predict, geometry)
+
+
+def paint(array: Array, maps: Tensor, *, saturation: float = 1.0) -> Array:
+    """The picture in the colors of ``maps``: what :func:`colorize_array` makes, without the network.
+
+    Args:
+        array: The picture that the maps were predicted for, as in :func:`colorize_array`.
+        maps: What :func:`predict_maps` gave, (4, h, w).
+        saturation: Factor on ab.
+
+    Raises:
+        ImageError: The array is not a picture.
+        OptionError: The saturation is out of range.
+    """
+    array = np.asarray(array)
+    _check_picture(array)
+    _check_saturation(saturation)
+    with torch.no_grad():
+        return _Strips(array).painted(maps * saturation)
 
 
 def predict_lab(
@@ -114,11 +136,12 @@ def predict_lab(
     """
     array = np.asarray(array)
     _check_picture(array)
-    _check_options(working_size, multiple_of, saturation)
+    _check_sizes(working_size, multiple_of)
+    _check_saturation(saturation)
     with torch.no_grad():
         f = _compressed_luminance(array)
         small, geometry = fit(f[None, None], working_size, multiple_of)
-        maps = _color_maps(small, geometry, predict, saturation)
+        maps = _color_maps(small, geometry, predict) * saturation
         slope_x, slope_z, dx, dz = upsampling.bilinear_upsample(maps, (array.shape[0], array.shape[1]))[0]
         return torch.stack([color.lightness_from_f(f), 500 * (slope_x * f + dx), -200 * (slope_z * f + dz)])
 
@@ -142,12 +165,13 @@ def colorize_batch(
             expected="(N, 1 or 3, H, W), floating point, not empty",
         )
     _check_range(float(rgb.min()), float(rgb.max()))
-    _check_options(working_size, multiple_of, saturation)
+    _check_sizes(working_size, multiple_of)
+    _check_saturation(saturation)
     with torch.no_grad():
         linear = color.srgb_to_linear(rgb.to(torch.float32).clamp(0, 1)).expand(-1, 3, -1, -1)
         f = color.compress(color.luminance(linear[:, :1], linear[:, 1:2], linear[:, 2:]))  # (N, 1, H, W)
         small, geometry = fit(f, working_size, multiple_of)
-        maps = _color_maps(small, geometry, predict, saturation)
+        maps = _color_maps(small, geometry, predict) * saturation
         height, width = f.shape[2:]
         strips = _strips(height, width, 1)
         result = torch.empty_like(linear, memory_format=torch.contiguous_format)
@@ -164,7 +188,37 @@ def fitted(height: int, width: int, working_size: int, multiple_of: int) -> Geom
     return Geometry(size, (-(-size[0] // multiple_of) * multiple_of, -(-size[1] // multiple_of) * multiple_of))
 
 
-def _block(size: tuple[int, int], geometry: Geometry) -> tuple[int, int]:
+class _Strips:
+    """A picture in strips of rows, and what is made of each."""
+
+    def __init__(self, array: Array, block: tuple[int, int] = (1, 1)) -> None:
+        self.array, self.block = array, block
+        self.slices = slices = _strips(array.shape[0], array.shape[1], block[0])
+        # small pictures keep what was made of them; of large ones it is made twice, which costs less than storing it
+        self.compressed = lru_cache(maxsize=4)(lambda n: _compressed_luminance(array[slices[n]]))  # f(Y) of the n-th
+
+    def maps(self, predict: Predict, geometry: Geometry) -> Tensor:
+        """As `predict_maps`."""
+        height, width = self.array.shape[:2]
+        cells = torch.cat([_average(self.compressed(n)[None], self.block) for n in range(len(self.slices))], 1)[None]
+        small = _fit_cells(cells, (height / self.block[0], width / self.block[1]), geometry)
+        return _color_maps(small, geometry, predict)[0]
+
+    def painted(self, maps: Tensor) -> Array:
+        """As `paint`."""
+        height, width = self.array.shape[:2]
+        alpha = self.array.shape[2:] == (4,)
+        result = np.empty((height, width, 4 if alpha else 3), self.array.dtype)
+        for n, strip in enumerate(self.slices):
+            linear = _paint(self.compressed(n), maps, strip, height)
+            for channel, plane in enumerate(_encode(linear, self.array.dtype).numpy()):
+                result[strip, :, channel] = plane
+        if alpha:
+            result[..., 3] = self.array[..., 3]
+        return result
+
+
+def _block(size: tuple[int, ...], geometry: Geometry) -> tuple[int, int]:
     """The block of pixels of a picture of ``size`` that is averaged to one cell before the antialiased resize."""
     height, width = (max(1, side // (target * _GAP)) for side, target in zip(size, geometry.size, strict=True))
     return height, width
@@ -191,12 +245,12 @@ def _fit_cells(cells: Tensor, extent: tuple[float, float], geometry: Geometry) -
     return pad(small, geometry)
 
 
-def _color_maps(small: Tensor, geometry: Geometry, predict: Predict, saturation: float) -> Tensor:
+def _color_maps(small: Tensor, geometry: Geometry, predict: Predict) -> Tensor:
     """Maps (N, 4, *size) of the network's answer: a / 500 = m0 f + m2, -b / 200 = m1 f + m3; ``small`` is f, fitted."""
     L = color.lightness_from_f(small)
     ab = predict(L)
     check_prediction(ab, L)
-    maps = upsampling.guided_coefficients(ab.to(L.device, torch.float32) * saturation, L)
+    maps = upsampling.guided_coefficients(ab.to(L.device, torch.float32), L)
     slope, offset = maps[:, :2], maps[:, 2:]
     units = L.new_tensor([1 / 500, -1 / 200]).view(1, 2, 1, 1)
     return unfit(torch.cat([116 * slope * units, (offset - 16 * slope) * units], 1), geometry)  # L = 116 f - 16
@@ -291,10 +345,13 @@ def _check_range(low: float, high: float) -> None:
         )
 
 
-def _check_options(working_size: int, multiple_of: int, saturation: float) -> None:
+def _check_sizes(working_size: int, multiple_of: int) -> None:
     for name, value in (("working_size", working_size), ("multiple_of", multiple_of)):
         if value < 1:
             raise OptionError(f"{name} is out of range", found=value, expected="at least 1")
+
+
+def _check_saturation(saturation: float) -> None:
     if not 0 <= saturation < math.inf:
         raise OptionError("saturation is out of range", found=saturation, expected="0 (grey) or more, 1 as predicted")
 
