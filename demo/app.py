@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo import limits
+from demo import limits, parts
 from demo.film_tab import add_film_tab
 from demo.photo_tab import EXAMPLES, add_photo_tab
 
@@ -26,15 +26,20 @@ CSS = """
 #examples .gallery-item :is(span, .container, img)
   {display: block; width: 100%; height: 100%; max-width: none; max-height: none}
 #examples .gallery-item img {object-fit: cover}
-#photo .top-panel:not(:has(button)), footer .divider:last-child {display: none}
+#photos .grid-container {grid-template-columns: repeat(auto-fill, minmax(120px, 1fr)) !important}
+#photos .thumbnail-lg {aspect-ratio: 1}
+#photos .thumbnail-lg img {object-fit: cover}
+#photos .grid-container:has(> :only-child) {grid-template-columns: 1fr !important}
+#photos :only-child > .thumbnail-lg {aspect-ratio: auto; height: 230px}
+#photos :only-child > .thumbnail-lg img {object-fit: contain}
+footer .divider:last-child {display: none}
 [data-testid=status-tracker]:has(.error) {display: none}
 .html-container:has(.empty) {padding: 0}
-:is(#results, #films) {display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 280px), 1fr)); gap: 12px}
-:is(#results, #films) > * {height: 100%; min-height: 240px}
-:is(#results, #films) .working {animation: working 1.2s ease-in-out infinite alternate}
+#films {display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 280px), 1fr)); gap: 12px}
+#films .working {animation: working 1.2s ease-in-out infinite alternate}
 @keyframes working {from {opacity: .35} to {opacity: .9}}
-@media (prefers-reduced-motion: reduce) {:is(#results, #films) .working {animation: none}}
-#films > * {min-height: 180px}
+@media (prefers-reduced-motion: reduce) {#films .working {animation: none}}
+#films > * {height: 100%; min-height: 180px}
 #films video {max-height: 70vh}
 #films #before video {filter: grayscale(1)}
 :is(#clip, #films) .top-panel:not(:has(button, a)) {display: none}
@@ -100,7 +105,7 @@ def launch_options() -> dict[str, Any]:
     )
     return {
         "theme": theme,
-        "css": CSS,
+        "css": CSS + parts.CSS,
         "max_file_size": max(limits.PHOTO_MEGABYTES, limits.CLIP_MEGABYTES) * 2**20,
         "show_error": True,
         "ssr_mode": False,

@@ -36,7 +36,8 @@ PLAY = """() => {
 def add_film_tab() -> None:
     """What is in the tab, and the endpoint ``/video``."""
     choices = models.choices()
-    labels = {photos.BEFORE: "Black and white", **choices, photos.ORIGINAL: "Original"}
+    names = {name: choice.label for name, choice in choices.items()}
+    labels = {photos.BEFORE: "Black and white", **names, photos.ORIGINAL: "Original"}
     with gr.Row():
         with gr.Column(min_width=320):
             drop = gr.File(label="Your clip", file_types=["video", *KINDS], height=150, elem_id="drop")
@@ -57,7 +58,7 @@ def add_film_tab() -> None:
                 elem_id="clip",
             )
         with gr.Column(min_width=320):
-            chosen, saturation, button = parts.model_choice("-film")
+            job = parts.model_choice("-film")
     empty = parts.nothing_yet("Choose a clip, tick the models, press <b>Colorize</b>.")
     with gr.Row(visible=False, elem_id="work") as work:
         with gr.Column(min_width=240):
@@ -121,9 +122,9 @@ def add_film_tab() -> None:
         for path in films.prepare(source):
             yield gr.update(value=path, visible=path is not None), None
 
-    button.click(
+    job.button.click(
         show,
-        [clip, chosen, saturation],
+        [clip, job.models, job.saturation],
         [*panels.values(), empty, work, phase, bar, stop, play, results, stopping],
         show_progress_on=[empty, panels[photos.BEFORE]],
         scroll_to_output=True,

@@ -13,14 +13,22 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from demo import clips, limits, models, photos
-from demo.photos import BEFORE, ORIGINAL, Result
+from demo import clips, limits, models
+from demo.photos import BEFORE, ORIGINAL
 from demo.refusals import in_short
 from zoo.errors import ImageError, VideoError, ZooError
 from zoo.video.transcode import Progress, colorize_video
 
 _BEAT = 0.25  # seconds between two looks at how far a model is
 _PRESET = "veryfast"  # of the encoder, which shares the processor with the model
+
+
+class Result(NamedTuple):
+    """One finished panel: whose it is, and its file or, where there is none, the reason."""
+
+    name: str
+    path: Path | None
+    problem: str = ""
 
 
 class Working(NamedTuple):
@@ -84,8 +92,8 @@ def colorize(
             target = folder / f"{stem}-{choice.replace(':', '-')}.mp4"
             try:
                 with _in_short(source, name):
-                    model, options = models.parse(choice)
-                    work = partial(_color, model, clip, target, saturation=saturation, **options)
+                    asked = models.parse(choice)
+                    work = partial(_color, asked.spec.name, clip, target, saturation=saturation, **asked.options)
                     with closing(_watched(work, stop)) as watched:
                         for progress in watched:
                             yield Working(choice, progress)
@@ -104,8 +112,11 @@ def colorize_one(source: str | None, model: str, style: str = "", saturation: fl
     Raises:
         gr.Error: What `colorize` raises, and the model's own refusal.
     """
-    steps = colorize(source, [f"{model}:{style}" if style else model], saturation)
-    yield from photos.colored(step for step in steps if isinstance(step, Result))
+    for step in colorize(source, [f"{model}:{style}" if style else model], saturation):
+        if isinstance(step, Result) and step.problem:
+            raise gr.Error(step.problem, print_exception=False)
+        if isinstance(step, Result) and step.name not in (BEFORE, ORIGINAL):
+            yield str(step.path)
 
 
 def in_words(progress: Progress) -> str:
@@ -119,7 +130,8 @@ def in_words(progress: Progress) -> str:
 
 
 def _color(name: str, clip: Path, target: Path, *, progress: Callable[[Progress], None], **options: Any) -> None:
-    colorize_video(clip, target, model=models.named(name), preset=_PRESET, progress=progress, **options)
+    with models.turn:
+        colorize_video(clip, target, model=models.named(name), preset=_PRESET, progress=progress, **options)
 
 
 def _watched(work: Callable[..., None], stop: Event) -> Generator[Progress | None, None, None]:

@@ -1,27 +1,68 @@
-"""What both tabs of the page have."""
+"""What several tabs of the page have."""
+
+from typing import Any, NamedTuple
 
 import gradio as gr
 
 from demo import models
 
 PAUSE = 0.1  # seconds for the page to lay out its panels, before a fast model fills them
+CSS = """
+.models .wrap {display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 250px), 1fr)); gap: 8px}
+.models label {align-items: flex-start; white-space: pre-line; line-height: 1.35; padding: 8px 10px}
+.models label span {font-size: var(--text-sm); color: var(--body-text-color-subdued)}
+.models label span::first-line {font-size: var(--text-md); font-weight: 600; color: var(--body-text-color)}
+.models label.selected {background: color-mix(in srgb, var(--primary-500) 12%, var(--background-fill-primary));
+  border-color: var(--primary-500)}
+.models label input {margin-top: 3px}
+"""
+NONE_COMMERCIAL = """
+None of these models may be used commercially: their weights were learned from photos that are for research.
+Weights of your own, from photos that you may use, can be: see "Train" in the README.
+"""
 
 
-def model_choice(kind: str) -> tuple[gr.CheckboxGroup, gr.Slider, gr.Button]:
+class Job(NamedTuple):
+    """What a visitor sets before pressing the button.
+
+    Attributes:
+        models: The names that are ticked.
+        saturation: From 0 to 2.
+        button: Starts the work.
+    """
+
+    models: gr.CheckboxGroup
+    saturation: gr.Slider
+    button: gr.Button
+
+
+def model_choice(kind: str, button: str = "Colorize") -> Job:
     """Models to be ticked, the saturation and the button that starts; ``kind`` is appended to their ids."""
     chosen = gr.CheckboxGroup(
-        [(label, name) for name, label in models.choices().items()],
+        _cards(models.choices()),
         value=models.default_choices(),
         label="Models to compare",
         elem_id=f"models{kind}",
+        elem_classes="models",
     )
+    commercial = gr.Checkbox(label="Only models for commercial use", elem_id=f"commercial{kind}", container=False)
+    none = gr.Markdown(NONE_COMMERCIAL, visible=False)
     saturation = gr.Slider(
         0, 2, value=1, step=0.05, label="Saturation", info="1 leaves the colors as the model gives them"
     )
-    button = gr.Button("Colorize", variant="primary", size="lg", elem_id=f"colorize{kind}")
-    with gr.Accordion("About the models", open=False):
-        gr.Markdown(models.about_models())
-    return chosen, saturation, button
+    start = gr.Button(button, variant="primary", size="lg", elem_id=f"colorize{kind}")
+
+    def choose(only: bool, ticked: list[str]) -> tuple[Any, Any]:
+        found = models.choices(commercial=only)
+        return (
+            gr.update(choices=_cards(found), value=[name for name in ticked if name in found]),
+            gr.update(visible=not found),
+        )
+
+    commercial.change(
+        choose, [commercial, chosen], [chosen, none], queue=False, show_progress="hidden", api_visibility="private"
+    )
+    return Job(chosen, saturation, start)
 
 
 def nothing_yet(steps: str) -> gr.HTML:
@@ -33,3 +74,7 @@ def nothing_yet(steps: str) -> gr.HTML:
   <p>{steps}</p>
 </div>
 """)
+
+
+def _cards(found: dict[str, models.Choice]) -> list[tuple[str, str]]:
+    return [(f"{choice.label}\n{models.about(choice)}", name) for name, choice in found.items()]

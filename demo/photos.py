@@ -1,107 +1,311 @@
 """What the buttons for photos do: pictures in, pictures out."""
 
+import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import gradio as gr
+import numpy as np
+import numpy.typing as npt
+from cachetools import LRUCache
+from PIL import Image
+from torch import Tensor
 
 from demo import limits, models
 from demo.refusals import in_short
-from zoo import color, images
-from zoo.errors import ImageError
+from zoo import color, images, pipeline
+from zoo.errors import ImageError, OptionError
+from zoo.evaluation import metrics
 
+NO_PHOTO = "Upload a photo or click one of the examples first."
 BEFORE, ORIGINAL = "before", "original"  # results that are no model's
 _SHOWN_BY_BROWSERS = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"}
+_MEASURED_SIDE = 512  # pixels, to which a picture is made smaller before it is compared with the original
+_KEPT_BYTES = 256 << 20  # of maps, some hundred pictures
+_kept: LRUCache[tuple[Any, ...], Tensor] = LRUCache(_KEPT_BYTES, getsizeof=lambda maps: maps.nbytes)
+_keeping = Lock()
+
+Array = npt.NDArray[Any]
+
+
+class Settings(NamedTuple):
+    """How a picture is colored, whichever model does it; None leaves it to the model.
+
+    A model that knows no temperature does without.
+    """
+
+    saturation: float = 1.0
+    temperature: float | None = None
+    working_size: int | None = None
 
 
 class Result(NamedTuple):
-    """One finished panel: whose it is, and its PNG file or, where there is none, the reason."""
+    """One finished panel: of which photo, whose it is, and its file or, where there is none, the reason.
 
+    Attributes:
+        photo: Its place among those that were given, from 0 on.
+        name: What was asked for, `BEFORE` or `ORIGINAL`; empty where the photo itself cannot be read.
+        path: The picture at full size, as browsers show it.
+        size: Its width and height in pixels.
+        figures: By metric, how it compares with the original, where that has color.
+        problem: In words for the visitor.
+    """
+
+    photo: int
     name: str
-    path: Path | None
+    path: Path | None = None
+    size: tuple[int, int] = (0, 0)
+    figures: dict[str, float] | None = None
     problem: str = ""
 
 
-def prepare(source: str | None) -> Iterator[str | None]:
-    """An uploaded file as the page can show it: itself, or as PNG where browsers cannot; None if it is no picture.
+def prepare(sources: Sequence[str] | None) -> Iterator[list[str]]:
+    """Uploaded files as the page can show them: themselves, or as PNG where browsers cannot; what is no picture goes.
 
-    A generator, as `colorize` is, since its file is gone once it has ended: the app keeps a copy of what it yields.
+    A generator, as `colorize` is, since its files are gone once it has ended: the app keeps a copy of what it yields.
     """
-    if source is None:
-        yield None
-        return
-    try:
-        with in_short(source), tempfile.TemporaryDirectory() as folder:
-            picture = _read(source)
-            if picture.format in _SHOWN_BY_BROWSERS:
-                yield source
-            else:
-                yield str(_write(Path(folder), Path(source).stem, picture, picture.pixels))
-    except gr.Error as error:
-        gr.Warning(error.message)
-        yield None
+    with tempfile.TemporaryDirectory() as folder:
+        kept = []
+        for n, source in enumerate(sources or ()):
+            try:
+                if n >= limits.PHOTOS_AT_ONCE:
+                    raise gr.Error(f"{Path(source).name}: {limits.PHOTO_COUNT}", print_exception=False)
+                with in_short(source):
+                    picture = _read(source)
+                    if picture.format in _SHOWN_BY_BROWSERS:
+                        kept.append(source)
+                    else:
+                        place = Path(folder, str(n))
+                        place.mkdir()
+                        kept.append(str(_written(place / f"{Path(source).stem}.png", picture, picture.pixels)))
+            except gr.Error as error:
+                gr.Warning(error.message)
+        yield kept
 
 
-def colorize(source: str | None, chosen: list[str], saturation: float = 1.0) -> Iterator[Result]:
-    """The picture as each of the ``chosen`` models colors it, as soon as it is done; before that in black and white.
+def colorize(
+    sources: Sequence[str] | None, chosen: Sequence[str], settings: Settings, stop: Callable[[], bool] = lambda: False
+) -> Iterator[Result]:
+    """Each picture as each of the ``chosen`` models colors it, as soon as it is done; before that in black and white.
 
-    A picture in color comes first of all as ``ORIGINAL``. Where one model fails, the others go on.
+    A picture in color comes first of all as `ORIGINAL`. Where a model or a picture fails, the others go on. What a
+    network said of a picture is kept for a while: at another saturation it is not asked again. Once ``stop`` says
+    so, nothing more comes.
 
     Raises:
-        gr.Error: Nothing to do, or the picture cannot be read; in words for the visitor.
+        gr.Error: Nothing to do, or too much; in words for the visitor.
     """
-    if not source:
-        raise gr.Error("Upload a photo or click one of the examples first.", print_exception=False)
-    if not chosen:
-        raise gr.Error("Tick at least one model.", print_exception=False)
-    with tempfile.TemporaryDirectory() as name:
-        folder, stem = Path(name), Path(source).stem[:80]
-        with in_short(source):
-            picture = _read(source)
-            grey = models.named(models.BASELINE).colorize_array(picture.pixels)
-            before = _write(folder, f"{stem}-grey", picture, grey)
-            original = (
-                _write(folder, f"{stem}-original", picture, picture.pixels)
-                if color.has_color(images.to_8_bit(picture.pixels))
-                else None
-            )
-        if original:
-            yield Result(ORIGINAL, original)
-        yield Result(BEFORE, before)
-        for choice in chosen:
+    sources = _check_job(sources, chosen)
+    with tempfile.TemporaryDirectory() as folder:
+        for n, source in enumerate(sources):
             try:
-                with in_short(source):
-                    model, options = models.parse(choice)
-                    pixels = models.named(model).colorize_array(picture.pixels, saturation=saturation, **options)
-                    path = _write(folder, f"{stem}-{choice.replace(':', '-')}", picture, pixels)
+                yield from _colorized(n, source, chosen, settings, Path(folder), stop)
             except gr.Error as error:
-                yield Result(choice, None, error.message)
-            else:
-                yield Result(choice, path)
+                yield Result(n, "", problem=error.message)
+            if stop():
+                return
+
+
+def _colorized(
+    n: int, source: str, chosen: Sequence[str], settings: Settings, folder: Path, stop: Callable[[], bool]
+) -> Iterator[Result]:
+    with in_short(source):
+        photo = _Photo(source)
+        truth = photo.picture.pixels if color.has_color(images.to_8_bit(photo.picture.pixels)) else None
+        judge = None if truth is None else _Judge(truth, photo.grey)
+        before = _shown(folder, photo, BEFORE, photo.grey)
+        original = None if truth is None else _shown(folder, photo, ORIGINAL, truth)
+    if original:
+        yield Result(n, ORIGINAL, original, photo.size)
+    yield Result(n, BEFORE, before, photo.size)
+    for name in chosen:
+        if stop():
+            return
+        try:
+            with in_short(source):
+                pixels = photo.colored(name, settings)
+                result = Result(
+                    n, name, _shown(folder, photo, name, pixels), photo.size, judge(pixels) if judge else None
+                )
+        except gr.Error as error:
+            result = Result(n, name, problem=error.message)
+        yield result
+
+
+def full(source: str, name: str, settings: Settings, suffix: str, folder: Path) -> Path:
+    """The picture as a model colors it, in ``folder``, as good as a file of this kind can hold it.
+
+    Args:
+        source: The photo.
+        name: As in `models.parse`, or `BEFORE`.
+        settings: As in `colorize`.
+        suffix: ``.png``, which keeps 16 bits and alpha, or ``.jpg``.
+        folder: That exists.
+
+    Raises:
+        gr.Error: In words for the visitor.
+    """
+    with in_short(source):
+        if suffix not in (".png", ".jpg"):
+            raise OptionError(f"no pictures of kind {suffix!r}", expected=".png or .jpg")
+        photo = _Photo(source)
+        if suffix == ".jpg" and photo.transparent:
+            raise OptionError("JPEG has no transparency, and this picture has", remedy="take the PNG")
+        pixels = photo.grey if name == BEFORE else photo.colored(name, settings)
+        return _written(folder / f"{photo.stem(name)}{suffix}", photo.picture, pixels)
+
+
+def archive(sources: Sequence[str], chosen: Sequence[str], settings: Settings, folder: Path) -> Path:
+    """A ZIP, in ``folder``, of every picture as every model colors it, PNG.
+
+    What cannot be colored is left out and named in ``problems.txt``.
+    """
+    target, problems = folder / "colorzoo.zip", ""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as out:
+        for n, source in enumerate(sources):
+            for name in chosen:
+                try:
+                    path = full(source, name, settings, ".png", folder)
+                except gr.Error as error:
+                    problems += f"{Path(source).name}, {name}: {error.message}\n"
+                    continue
+                taken = path.name in out.namelist()  # by a photo of the same name
+                out.write(path, f"{path.stem}-{n + 1}.png" if taken else path.name)
+                path.unlink()
+        if problems:
+            out.writestr("problems.txt", problems)
+    return target
 
 
 def colorize_one(source: str | None, model: str, style: str = "", saturation: float = 1.0) -> Iterator[str]:
-    """The picture in color, a PNG of the source's size; the endpoint ``/colorize``.
+    """The picture in color, a PNG of the source's size and bit depth; the endpoint ``/colorize``.
 
     Raises:
-        gr.Error: What `colorize` raises, and the model's own refusal.
+        gr.Error: What `full` raises, or there is no picture.
     """
-    yield from colored(colorize(source, [f"{model}:{style}" if style else model], saturation))
+    if not source:
+        raise gr.Error(NO_PHOTO, print_exception=False)
+    with tempfile.TemporaryDirectory() as folder:
+        name = f"{model}:{style}" if style else model
+        yield str(full(source, name, Settings(saturation), ".png", Path(folder)))
 
 
-def colored(results: Iterable[Result]) -> Iterator[str]:
-    """The files of those ``results`` that are a model's.
+def compare(source: str | None, chosen: Sequence[str], saturation: float = 1.0) -> Iterator[list[tuple[str, str]]]:
+    """The picture as each of the ``chosen`` models colors it, PNG, with its name; the endpoint ``/compare``.
 
     Raises:
-        gr.Error: The model's own refusal.
+        gr.Error: What `full` raises, or there is nothing to do.
     """
-    for result in results:
-        if result.problem:
-            raise gr.Error(result.problem, print_exception=False)
-        if result.name not in (BEFORE, ORIGINAL):
-            yield str(result.path)
+    _check_job([source] if source else [], chosen)
+    with tempfile.TemporaryDirectory() as folder:
+        done: list[tuple[str, str]] = []
+        for name in dict.fromkeys(chosen):
+            done = [*done, (str(full(str(source), name, Settings(saturation), ".png", Path(folder))), name)]
+            yield done
+
+
+class _Photo:
+    """A photo that was read, and what is made of it."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.picture = _read(source)
+        self.digest = hashlib.sha256(Path(source).read_bytes()).digest()
+        height, width = self.picture.pixels.shape[:2]
+        self.size = (width, height)
+
+    @property
+    def transparent(self) -> bool:
+        """Whether anything shines through."""
+        alpha = self.picture.alpha
+        return alpha is not None and bool(alpha.min() < np.iinfo(alpha.dtype).max)
+
+    @cached_property
+    def grey(self) -> Array:
+        """The pixels without color."""
+        return models.named(models.BASELINE).colorize_array(self.picture.pixels)
+
+    def colored(self, name: str, settings: Settings) -> Array:
+        """The pixels as the model ``name`` colors them, of the photo's own dtype.
+
+        Raises:
+            ZooError: As `models.parse` and `zoo.Colorizer.colorize_array`.
+        """
+        with models.turn:
+            model = models.named(models.parse(name).spec.name)
+        model.check_options(saturation=settings.saturation)
+        options = _options(model, name, settings)
+        key = (self.digest, name, *sorted(options.items()))
+        with _keeping:
+            maps = _kept.get(key)
+        if maps is None:
+            with models.turn:
+                maps = model.predict_maps(self.picture.pixels, **options)
+            with _keeping:
+                if maps.nbytes <= _kept.maxsize:
+                    _kept[key] = maps
+        return pipeline.paint(self.picture.pixels, maps, saturation=settings.saturation)
+
+    def stem(self, name: str) -> str:
+        """Of a file of what ``name`` made of it."""
+        return f"{Path(self.source).stem[:80]}-{name.replace(':', '-')}"
+
+
+class _Judge:
+    """Compares pictures with the original, all made smaller in the same way."""
+
+    def __init__(self, truth: Array, grey: Array) -> None:
+        self.truth, small_grey = _small(truth), _small(grey)
+        self.lab = metrics.lab_of(self.truth)
+        self.grey_psnr = metrics.psnr(small_grey, self.truth)
+        self.colorfulness = metrics.colorfulness_abs(self.truth)
+
+    def __call__(self, pixels: Array) -> dict[str, float]:
+        rgb = _small(pixels)
+        return {
+            "gain": metrics.psnr(rgb, self.truth) - self.grey_psnr,
+            "ciede2000": metrics.ciede2000(metrics.lab_of(rgb), self.lab),
+            "cf_share": 100 * metrics.colorfulness_abs(rgb) / self.colorfulness,
+        }
+
+
+def _check_job(sources: Sequence[str] | None, chosen: Sequence[str]) -> Sequence[str]:
+    if not sources:
+        raise gr.Error(NO_PHOTO, print_exception=False)
+    if not chosen:
+        raise gr.Error("Tick at least one model.", print_exception=False)
+    if len(sources) > limits.PHOTOS_AT_ONCE:
+        raise gr.Error(limits.PHOTO_COUNT, print_exception=False)
+    return sources
+
+
+def _small(pixels: Array) -> Array:
+    rgb = images.to_8_bit(pixels)
+    image = Image.fromarray(rgb if rgb.ndim == 3 else np.repeat(rgb[..., None], 3, 2))
+    image.thumbnail((_MEASURED_SIDE, _MEASURED_SIDE), Image.Resampling.BOX)
+    return np.asarray(image)
+
+
+def _options(model: Any, name: str, settings: Settings) -> dict[str, Any]:
+    """The options of the network that the settings stand for; a temperature only where it turns anything."""
+    options = models.parse(name).options
+    if settings.working_size is not None:
+        options["working_size"] = settings.working_size
+    model.check_options(**options)
+    if settings.temperature is None:
+        return options
+    if not limits.TEMPERATURES[0] <= settings.temperature <= limits.TEMPERATURES[1]:
+        raise OptionError("bad temperature", found=settings.temperature, expected=limits.TEMPERATURE_RANGE)
+    try:
+        model.check_options(**options, temperature=settings.temperature)
+    except OptionError:
+        return options
+    return {**options, "temperature": settings.temperature}
 
 
 def _read(source: str) -> images.Picture:
@@ -110,5 +314,13 @@ def _read(source: str) -> images.Picture:
     return images.read(source, max_pixels=limits.PHOTO_MEGAPIXELS * 1_000_000)
 
 
-def _write(folder: Path, stem: str, picture: images.Picture, pixels: Any) -> Path:
-    return images.write(folder / f"{stem}.png", pixels, alpha=picture.alpha, exif=picture.exif, dpi=picture.dpi)
+def _shown(folder: Path, photo: _Photo, name: str, pixels: Array) -> Path:
+    """A file that a browser loads quickly: what is downloaded is made by `full`."""
+    place = Path(tempfile.mkdtemp(dir=folder))
+    alpha = photo.picture.alpha if photo.transparent else None
+    target = place / f"{photo.stem(name)}{'.jpg' if alpha is None else '.png'}"
+    return images.write(target, images.to_8_bit(pixels), alpha=None if alpha is None else images.to_8_bit(alpha))
+
+
+def _written(target: Path, picture: images.Picture, pixels: Array) -> Path:
+    return images.write(target, pixels, alpha=picture.alpha, exif=picture.exif, dpi=picture.dpi)

@@ -412,7 +412,7 @@ def test_visitors_click_through_it(url: str, tmp_path: Path) -> None:
         page.locator("#drop input[type=file]").set_input_files(clip)
         page.wait_for_function("document.querySelector('#clip video')?.src.endsWith('holiday.mp4')")
         for label in ("broken", "tint · warm", "tint · cool"):  # the first was ticked
-            page.locator("#models-film").get_by_text(label, exact=True).click()
+            page.locator("#models-film label", has_text=f"{label}\n").click()
         page.locator("#colorize-film").click()
         page.get_by_text("Done: 2 of 2").wait_for(timeout=60_000)
         players = page.locator("#films video")
@@ -431,7 +431,7 @@ def test_visitors_click_through_it(url: str, tmp_path: Path) -> None:
 
         # A slow model is stopped; what was there before it is gone, and it does not go on.
         for label in ("tint · warm", "tint · cool", "slow"):
-            page.locator("#models-film").get_by_text(label, exact=True).click()
+            page.locator("#models-film label", has_text=f"{label}\n").click()
         before = Slow.runs
         page.locator("#colorize-film").click()
         page.get_by_text("of 120 frames").wait_for()
