@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 
 from demo import limits, parts
+from demo.code_tab import add_code_tab
 from demo.film_tab import add_film_tab
 from demo.photo_tab import EXAMPLES, add_photo_tab
 
@@ -66,11 +67,14 @@ def build_demo() -> gr.Blocks:
     demo: gr.Blocks
     with gr.Blocks(title="colorzoo", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as demo:
         gr.Markdown(HEADER)
+        done = gr.State(None)
         with gr.Tabs():
             with gr.Tab("Photos", id="photos"):
-                add_photo_tab()
+                add_photo_tab(done)
             with gr.Tab("Videos", id="videos"):
-                add_film_tab()
+                add_film_tab(done)
+            with gr.Tab("For developers", id="developers") as developers:
+                add_code_tab(developers, done)
         gr.Markdown(NOTE)
     demo.queue(max_size=20)
     return demo

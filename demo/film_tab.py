@@ -8,7 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from demo import films, limits, models, parts, photos
+from demo import films, limits, models, parts, photos, snippets
+from demo.photos import Settings
 from zoo.video.transcode import Progress
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -33,8 +34,12 @@ PLAY = """() => {
 }"""
 
 
-def add_film_tab() -> None:
-    """What is in the tab, and the endpoint ``/video``."""
+def add_film_tab(done: gr.State) -> None:
+    """What is in the tab, and the endpoint ``/video``.
+
+    Args:
+        done: Takes the visitor's last `snippets.Job`.
+    """
     choices = models.choices()
     names = {name: choice.label for name, choice in choices.items()}
     labels = {photos.BEFORE: "Black and white", **names, photos.ORIGINAL: "Original"}
@@ -73,7 +78,7 @@ def add_film_tab() -> None:
         """Updates of the page, as results come in."""
         wanted = [name for name in choices if name in ticked]  # in the order of the panels
         ended: set[str] = set()
-        done = 0
+        good = 0
         original: Any = gr.update(value=None, visible=False)
         event = Event()
         for step in films.colorize(source, wanted, factor, event):
@@ -103,17 +108,18 @@ def add_film_tab() -> None:
                     play: gr.update(visible=False),
                     results: gr.update(visible=True),
                     stopping: event,
+                    done: snippets.Job(True, [Path(str(source)).name], wanted, Settings(factor)),
                 }
                 time.sleep(parts.PAUSE)
                 continue
             if step.problem:
                 gr.Warning(f"{labels[step.name]}: {step.problem}")
             else:
-                done += 1
-            yield {panels[step.name]: finished, play: gr.update(visible=done > 0)}
+                good += 1
+            yield {panels[step.name]: finished, play: gr.update(visible=good > 0)}
         yield {
             **{panels[name]: gr.update(visible=False) for name in wanted if name not in ended},
-            phase: _phase(f"{'Stopped' if event.is_set() else 'Done'}: {done} of {len(wanted)} in color."),
+            phase: _phase(f"{'Stopped' if event.is_set() else 'Done'}: {good} of {len(wanted)} in color."),
             bar: "",
             stop: gr.update(visible=False),
         }
@@ -125,7 +131,7 @@ def add_film_tab() -> None:
     job.button.click(
         show,
         [clip, job.models, job.saturation],
-        [*panels.values(), empty, work, phase, bar, stop, play, results, stopping],
+        [*panels.values(), empty, work, phase, bar, stop, play, results, stopping, done],
         show_progress_on=[empty, panels[photos.BEFORE]],
         scroll_to_output=True,
         concurrency_limit=1,

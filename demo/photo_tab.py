@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 from gradio.data_classes import FileData
 
-from demo import limits, models, parts, photos
+from demo import limits, models, parts, photos, snippets
 from demo.photos import Settings
 from zoo.evaluation.metrics import METRICS
 
@@ -64,11 +64,11 @@ class Run:
     stopped: bool = False
 
 
-def add_photo_tab() -> gr.State:
+def add_photo_tab(done: gr.State) -> None:
     """What is in the tab, and the endpoints ``/colorize``, ``/compare`` and ``/models``.
 
-    Returns:
-        The visitor's last `Run`.
+    Args:
+        done: Takes the visitor's last `snippets.Job`.
     """
     with gr.Row():
         with gr.Column(min_width=320):
@@ -129,8 +129,9 @@ def add_photo_tab() -> gr.State:
         """Updates of the page, as results come in."""
         wanted = [name for name in models.choices() if name in ticked]  # in the order that they are offered in
         run = _started([file for file, _ in sources or ()], wanted, Settings(saturation, warmth or None, side or None))
+        job = snippets.Job(False, [Path(file).name for file in run.sources], wanted, run.settings)
         for board in _boards(run, view):
-            yield {empty: gr.update(visible=False), view: board, last: run}
+            yield {empty: gr.update(visible=False), view: board, last: run, done: job}
 
     def paint_again(run: Run | None, saturation: float) -> Iterator[dict[str, Any]]:
         if run:
@@ -164,7 +165,7 @@ def add_photo_tab() -> gr.State:
     job.button.click(
         show,
         [drop, job.models, job.saturation, temperature, size],
-        [empty, view, last],
+        [empty, view, last, done],
         show_progress_on=empty,
         scroll_to_output=True,
         concurrency_limit=1,
@@ -185,7 +186,6 @@ def add_photo_tab() -> gr.State:
         api_visibility="private",
     )
     _add_api()
-    return last
 
 
 def _started(sources: list[str], chosen: list[str], settings: Settings) -> Run:
@@ -293,8 +293,16 @@ def _add_api() -> None:
         style = gr.Textbox("", label="style")
         several = gr.JSON(models.default_choices(), label="models")
         saturation = gr.Number(1.0, label="saturation")
+        temperature = gr.Number(None, label="temperature")
+        size = gr.Number(None, label="working_size", precision=0)
         one, all_of_them = gr.Image(type="filepath", format="png"), gr.Gallery(format="png", type="filepath")
-        gr.Button().click(photos.colorize_one, [picture, model, style, saturation], one, api_name="colorize", **queued)
+        gr.Button().click(
+            photos.colorize_one,
+            [picture, model, style, saturation, temperature, size],
+            one,
+            api_name="colorize",
+            **queued,
+        )
         gr.Button().click(photos.compare, [picture, several, saturation], all_of_them, api_name="compare", **queued)
         table = gr.Dataframe(headers=models.table()[0], type="array")
         gr.Button().click(lambda: models.table()[1], None, table, api_name="models", queue=False)

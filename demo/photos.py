@@ -182,7 +182,38 @@ def archive(sources: Sequence[str], chosen: Sequence[str], settings: Settings, f
     return target
 
 
-def colorize_one(source: str | None, model: str, style: str = "", saturation: float = 1.0) -> Iterator[str]:
+def options(name: str, settings: Settings) -> dict[str, Any]:
+    """The options of the network that the settings stand for; a temperature only where it turns anything.
+
+    Raises:
+        ZooError: As `models.parse` and `zoo.Colorizer.check_options`.
+    """
+    choice = models.parse(name)
+    with models.turn:
+        model = models.named(choice.spec.name)
+    found = choice.options
+    if settings.working_size is not None:
+        found["working_size"] = settings.working_size
+    model.check_options(**found, saturation=settings.saturation)
+    if settings.temperature is None:
+        return found
+    if not limits.TEMPERATURES[0] <= settings.temperature <= limits.TEMPERATURES[1]:
+        raise OptionError("bad temperature", found=settings.temperature, expected=limits.TEMPERATURE_RANGE)
+    try:
+        model.check_options(**found, temperature=settings.temperature)
+    except OptionError:
+        return found
+    return {**found, "temperature": settings.temperature}
+
+
+def colorize_one(
+    source: str | None,
+    model: str,
+    style: str = "",
+    saturation: float = 1.0,
+    temperature: float | None = None,
+    working_size: int | None = None,
+) -> Iterator[str]:
     """The picture in color, a PNG of the source's size and bit depth; the endpoint ``/colorize``.
 
     Raises:
@@ -192,7 +223,7 @@ def colorize_one(source: str | None, model: str, style: str = "", saturation: fl
         raise gr.Error(NO_PHOTO, print_exception=False)
     with tempfile.TemporaryDirectory() as folder:
         name = f"{model}:{style}" if style else model
-        yield str(full(source, name, Settings(saturation), ".png", Path(folder)))
+        yield str(full(source, name, Settings(saturation, temperature, working_size), ".png", Path(folder)))
 
 
 def compare(source: str | None, chosen: Sequence[str], saturation: float = 1.0) -> Iterator[list[tuple[str, str]]]:
@@ -236,16 +267,14 @@ class _Photo:
         Raises:
             ZooError: As `models.parse` and `zoo.Colorizer.colorize_array`.
         """
-        with models.turn:
-            model = models.named(models.parse(name).spec.name)
-        model.check_options(saturation=settings.saturation)
-        options = _options(model, name, settings)
-        key = (self.digest, name, *sorted(options.items()))
+        asked = options(name, settings)
+        model = models.named(models.parse(name).spec.name)
+        key = (self.digest, name, *sorted(asked.items()))
         with _keeping:
             maps = _kept.get(key)
         if maps is None:
             with models.turn:
-                maps = model.predict_maps(self.picture.pixels, **options)
+                maps = model.predict_maps(self.picture.pixels, **asked)
             with _keeping:
                 if maps.nbytes <= _kept.maxsize:
                     _kept[key] = maps
@@ -289,23 +318,6 @@ def _small(pixels: Array) -> Array:
     image = Image.fromarray(rgb if rgb.ndim == 3 else np.repeat(rgb[..., None], 3, 2))
     image.thumbnail((_MEASURED_SIDE, _MEASURED_SIDE), Image.Resampling.BOX)
     return np.asarray(image)
-
-
-def _options(model: Any, name: str, settings: Settings) -> dict[str, Any]:
-    """The options of the network that the settings stand for; a temperature only where it turns anything."""
-    options = models.parse(name).options
-    if settings.working_size is not None:
-        options["working_size"] = settings.working_size
-    model.check_options(**options)
-    if settings.temperature is None:
-        return options
-    if not limits.TEMPERATURES[0] <= settings.temperature <= limits.TEMPERATURES[1]:
-        raise OptionError("bad temperature", found=settings.temperature, expected=limits.TEMPERATURE_RANGE)
-    try:
-        model.check_options(**options, temperature=settings.temperature)
-    except OptionError:
-        return options
-    return {**options, "temperature": settings.temperature}
 
 
 def _read(source: str) -> images.Picture:

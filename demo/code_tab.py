@@ -1,0 +1,41 @@
+"""The tab for developers: the code of what was just done."""
+
+import gradio as gr
+
+from demo import limits, snippets
+from demo.snippets import Job
+
+ENDPOINTS = f"""
+| endpoint | takes | gives |
+|---|---|---|
+| `/colorize` | picture, model, style, saturation, temperature, working size | PNG of the picture's size and bit depth |
+| `/compare` | picture, list of models, saturation | gallery, one PNG for each |
+| `/video` | clip, model, style, saturation | MP4 of up to {limits.CLIP_SECONDS} seconds |
+| `/report` | list of photos in color, list of models | the comparison as an HTML file |
+| `/models` | nothing | table of the models with licence, size and speed |
+
+A model is named as in the table, `fusion`, or with its style, `fusion:vivid`. Limits are those of the page; who has to
+wait is told so, and when the queue is full, that too.
+"""
+
+
+def add_code_tab(tab: gr.Tab, done: gr.State) -> None:
+    """What is in the ``tab``, filled when it is opened; ``done`` holds the visitor's last `Job`."""
+    gr.Markdown("What you have just done, as code." + " Nothing yet? Then this is how it begins.")
+    with gr.Row():
+        with gr.Column(min_width=320):
+            python = gr.Code(language="python", label="In Python, with the library", interactive=False, lines=6)
+            shell = gr.Code(language="shell", label="On the command line", interactive=False, lines=2)
+        with gr.Column(min_width=320):
+            client = gr.Code(language="python", label="With gradio_client, by this app", interactive=False, lines=6)
+    gr.Markdown(ENDPOINTS, elem_id="endpoints")
+
+    def tell(job: Job | None, request: gr.Request) -> tuple[str, str, str]:
+        job = job or snippets.example()
+        return (
+            snippets.in_python(job),
+            snippets.on_command_line(job),
+            snippets.over_http(job, snippets.address(request)),
+        )
+
+    tab.select(tell, done, [python, shell, client], show_progress="hidden", api_visibility="private")
