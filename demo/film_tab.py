@@ -64,6 +64,7 @@ def add_film_tab(done: gr.State) -> None:
             )
         with gr.Column(min_width=320):
             job = parts.model_choice("-film")
+            job.button.render()  # type: ignore[no-untyped-call]
     empty = parts.nothing_yet("Choose a clip, tick the models, press <b>Colorize</b>.")
     with gr.Row(visible=False, elem_id="work") as work:
         with gr.Column(min_width=240):

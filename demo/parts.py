@@ -28,7 +28,7 @@ class Job(NamedTuple):
     Attributes:
         models: The names that are ticked.
         saturation: From 0 to 2.
-        button: Starts the work.
+        button: Starts the work; still to be rendered.
     """
 
     models: gr.CheckboxGroup
@@ -50,7 +50,7 @@ def model_choice(kind: str, button: str = "Colorize") -> Job:
     saturation = gr.Slider(
         0, 2, value=1, step=0.05, label="Saturation", info="1 leaves the colors as the model gives them"
     )
-    start = gr.Button(button, variant="primary", size="lg", elem_id=f"colorize{kind}")
+    start = gr.Button(button, variant="primary", size="lg", elem_id=f"colorize{kind}", render=False)
 
     def choose(only: bool, ticked: list[str]) -> tuple[Any, Any]:
         found = models.choices(commercial=only)

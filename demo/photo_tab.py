@@ -108,6 +108,7 @@ def add_photo_tab(done: gr.State) -> None:
                     label="Temperature",
                     info="Of vivid styles and classification: low is bold, high is cautious; 0 is the model's own",
                 )
+            job.button.render()  # type: ignore[no-untyped-call]
     empty = parts.nothing_yet("Choose photos, tick the models, press <b>Colorize</b>.")
     view = gr.HTML(
         {},

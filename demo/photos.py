@@ -117,7 +117,8 @@ def _colorized(
     with in_short(source):
         photo = _Photo(source)
         truth = photo.picture.pixels if color.has_color(images.to_8_bit(photo.picture.pixels)) else None
-        judge = None if truth is None else _Judge(truth, photo.grey)
+        toned = truth is None or color.is_toned(images.to_8_bit(truth))  # a sepia print says nothing of the colors
+        judge = None if truth is None or toned else _Judge(truth, photo.grey)
         before = _shown(folder, photo, BEFORE, photo.grey)
         original = None if truth is None else _shown(folder, photo, ORIGINAL, truth)
     if original:

@@ -1,6 +1,7 @@
 """What was just done in the page, as code: with the zoo, over the app's API, on the command line."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,9 +49,11 @@ def in_python(job: Job) -> str:
             lines.append(f"zoo.colorize_video({job.names[0]!r}, {target!r}, {_arguments({'model': model, **options})})")
         return "\n".join(lines)
     lines = ["from pathlib import Path", "", "import zoo", "", f"photos = {job.names!r}"]
+    loaded = ""
     for model, options in job.calls:
+        lines += [f"model = zoo.load({model!r})"] if model != loaded else []
+        loaded = model
         lines += [
-            f"model = zoo.load({model!r})",
             "for photo in photos:",
             f'    target = f"{{Path(photo).stem}}-{_word(model, options)}.png"',
             f"    model.colorize_file({', '.join(filter(None, ('photo, target', _arguments(options))))})",
@@ -115,6 +118,4 @@ def _arguments(options: dict[str, Any]) -> str:
 
 
 def _quoted(name: str) -> str:
-    import shlex
-
     return shlex.quote(name if not name.startswith("-") else f"./{name}")

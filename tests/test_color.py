@@ -1,5 +1,7 @@
 """Lab against scikit-image, and what gamut mapping promises."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -153,3 +155,15 @@ def test_has_color_tells_sepia_from_a_noisy_grey_scan() -> None:
     assert not color.has_color(grey)
     assert not color.has_color(noisy)
     assert color.has_color(sepia)
+
+
+def test_toned_pictures_have_one_tint(make_picture: Any) -> None:
+    ramp = np.linspace(0.05, 0.95, 360)[:, None, None] * np.ones((360, 280, 1))
+    grey = (ramp * 255).astype(np.uint8)
+    sepia = (ramp ** np.array([0.8, 1.0, 1.25]) * 255).astype(np.uint8)
+    noise = np.random.default_rng(1).integers(-6, 7, sepia.shape)
+    noisy = (sepia + noise).clip(0, 255).astype(np.uint8)
+    two = np.where(np.arange(280)[None, :, None] < 140, sepia, sepia[..., ::-1])
+    assert [color.is_toned(p) for p in (grey[..., 0], grey.repeat(3, 2), sepia, noisy)] == [True] * 4
+    assert [color.is_toned(p) for p in (two, make_picture(90, 70))] == [False] * 2
+    assert color.is_toned(sepia[:1, :1])

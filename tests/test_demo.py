@@ -200,6 +200,15 @@ def test_the_original_is_a_panel_and_a_judge_where_it_has_color(tmp_path: Path, 
     assert cool["cf_share"] > 0
 
 
+def test_a_sepia_print_is_no_judge(tmp_path: Path) -> None:
+    grey = np.tile(np.linspace(0.1, 0.9, 60), (40, 1))[..., None]
+    sepia = (grey ** np.array([0.8, 1.0, 1.3]) * 255).astype(np.uint8)
+    Image.fromarray(sepia).save(tmp_path / "sepia.png")
+    results = list(photos.colorize([str(tmp_path / "sepia.png")], ["tint:cool"], Settings()))
+    assert [r.name for r in results] == ["original", "before", "tint:cool"]
+    assert results[-1].figures is None
+
+
 @pytest.mark.parametrize("kind", ["turned", "cmyk", "deep", "alpha"])
 def test_unusual_pictures_are_read_as_the_zoo_reads_them(tmp_path: Path, kind: str) -> None:
     grey = Image.fromarray(np.tile(np.linspace(20, 230, 60, dtype=np.uint8), (40, 1)))

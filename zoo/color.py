@@ -187,3 +187,20 @@ def has_color(rgb: npt.NDArray[np.uint8]) -> bool:
     rows, columns = (np.linspace(0, side - 1, 64).astype(int) for side in rgb.shape[:2])
     sample = torch.from_numpy(rgb[rows][:, columns]).permute(2, 0, 1).float() / 255
     return bool(rgb_to_lab(sample)[1:].norm(dim=0).quantile(0.98) >= 6)
+
+
+def is_toned(rgb: npt.NDArray[np.uint8]) -> bool:
+    """Whether the color of a picture, (H, W) or (H, W, 3) 8-bit sRGB, is one tint all over, as in a sepia print.
+
+    It is where ab follows from L: what a cubic of L leaves of it has a root mean square below 2.7 Lab units, and ab
+    itself one below 25. So are grey pictures.
+    """
+    if rgb.ndim == 2:
+        return True
+    pixels = torch.from_numpy(np.array(rgb)).permute(2, 0, 1).float()
+    sides = (min(rgb.shape[0], 128), min(rgb.shape[1], 128))
+    lab = rgb_to_lab(torch.nn.functional.adaptive_avg_pool2d(pixels, sides) / 255).flatten(1).double()
+    powers = torch.vander(lab[0] / 50 - 1, 4)
+    ab = lab[1:].T
+    rest = ab - powers @ torch.linalg.lstsq(powers, ab, driver="gelsd").solution
+    return bool(ab.square().sum(1).mean().sqrt() < 25 and rest.square().sum(1).mean().sqrt() < 2.7)
