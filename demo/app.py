@@ -8,7 +8,7 @@ import gradio as gr
 from demo import limits, parts
 from demo.code_tab import add_code_tab
 from demo.film_tab import add_film_tab
-from demo.photo_tab import EXAMPLES, add_photo_tab
+from demo.photo_tab import EXAMPLE_NAMES, EXAMPLES, add_photo_tab
 
 HOUR = 3600
 
@@ -61,6 +61,14 @@ footer .divider:last-child {display: none}
 .swatches i:nth-child(3) {background: linear-gradient(135deg, #2f6f9f, #e8a13c)}
 """
 
+# The pictures to click are buttons without words.
+NAME_EXAMPLES = f"""() => {{
+  const names = {[name.replace("-", " ") for name in EXAMPLE_NAMES]};
+  document.querySelectorAll('#examples .gallery-item').forEach((item, n) => {{
+    item.title = item.ariaLabel = `Example: ${{names[n]}}`;
+  }});
+}}"""
+
 
 def build_demo() -> gr.Blocks:
     """The app, to be launched with `launch_options`."""
@@ -76,6 +84,7 @@ def build_demo() -> gr.Blocks:
             with gr.Tab("For developers", id="developers") as developers:
                 add_code_tab(developers, done)
         gr.Markdown(NOTE)
+        demo.load(None, js=NAME_EXAMPLES, show_progress="hidden", api_visibility="private")
     demo.queue(max_size=20)
     return demo
 

@@ -474,3 +474,47 @@ def test_visitors_click_through_it(url: str, tmp_path: Path, make_picture: Any) 
         results.get_by_label("Where before ends and after begins").focus()
         page.keyboard.press("ArrowRight")
         assert stage.locator(".over").evaluate("e => getComputedStyle(e).clipPath").endswith("51%)")
+
+
+@running
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_visitors_with_a_desk_see_what_they_can_choose(url: str, theme: str) -> None:
+    with visited(url, 1280, theme) as (page, expect):
+        chosen = page.locator("#models input")
+        expect(chosen).to_have_count(4)
+        page.get_by_label("Only models for commercial use").first.check()
+        expect(chosen).to_have_count(4)
+        # Every control has a name that a screen reader can say.
+        unnamed = page.evaluate("""() => [...document.querySelectorAll('button, input, select, textarea')]
+            .filter(e => e.offsetParent && !e.closest('[aria-hidden=true]'))
+            .filter(e => !(e.innerText || e.ariaLabel || e.title || e.labels?.length
+              || e.getAttribute('aria-labelledby')))
+            .map(e => e.outerHTML.slice(0, 200))""")
+        assert unnamed == []
+        # The whole way by keyboard: an example, then the button.
+        page.locator("#examples .gallery-item").first.focus()
+        page.keyboard.press("Enter")
+        page.locator("#photos img").first.wait_for()
+        page.locator("#models input").nth(2).focus()
+        page.keyboard.press("Space")
+        page.locator("#colorize").focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("#results [role=status]")).to_contain_text("of 2 in color", timeout=30_000)
+        page.get_by_role("tab", name="For developers").click()
+        expect(page.get_by_text("model.colorize_file").first).to_be_visible()
+        page.get_by_role("tab", name="Photos").click()
+
+
+@running
+def test_what_may_not_be_used_commercially_is_left_out(url: str, registry_sandbox: None) -> None:
+    for name in ("broken", "refusing", "tint"):
+        spec, cls = registry._models[name]
+        registry._models[name] = (replace(spec, weights=(replace(spec.weights[0], commercial_use=False),)), cls)
+    with visited(url) as (page, expect):
+        page.get_by_label("Only models for commercial use").first.check()
+        expect(page.get_by_text("None of these models may be used commercially").first).to_be_visible()
+        expect(page.locator("#models input")).to_have_count(0)
+        page.locator("#examples .gallery-item").first.click()
+        page.locator("#photos img").first.wait_for()
+        page.locator("#colorize").click()
+        page.get_by_text("Tick at least one model").wait_for()

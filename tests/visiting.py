@@ -1,11 +1,14 @@
 """The app as tests visit it: with models of which the result tells which it was, launched, and in a browser."""
 
 import gc
+import os
+import re
 import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,11 +106,15 @@ def launched(tmp_path_factory: Any) -> Iterator[str]:
     gc.collect()  # what is left unclosed complains now, while that is expected
 
 
-@contextmanager
-def visited(url: str) -> Iterator[tuple[Any, Any]]:
-    """A page of a phone's width on which the app is open, and Playwright's `expect`.
+SCREENSHOTS = Path(__file__).parents[1] / "artifacts" / "screenshots"
 
-    At the end nothing was asked of anyone else, no script has failed, and the page is no wider than the phone.
+
+@contextmanager
+def visited(url: str, width: int = 390, theme: str = "light") -> Iterator[tuple[Any, Any]]:
+    """A page on which the app is open, by default of a phone's width, and Playwright's `expect`.
+
+    At the end, where the page is photographed, nothing was asked of anyone else, no script has failed, and the page is
+    no wider than the window.
     """
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -119,14 +126,19 @@ def visited(url: str) -> Iterator[tuple[Any, Any]]:
         browser = p.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--no-first-run", *off]
         )
-        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page = browser.new_page(viewport={"width": width, "height": 844})
         requests: list[str] = []
         errors: list[str] = []
         page.on("request", lambda request: requests.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(url)
-        yield page, playwright.expect
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.goto(f"{url}?__theme={theme}")
+        try:
+            yield page, playwright.expect
+        finally:
+            test = re.sub(r"\W+", "-", os.environ["PYTEST_CURRENT_TEST"].split("::")[-1].split(" ")[0]).strip("-")
+            SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=SCREENSHOTS / f"{test}-{width}-{theme}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert [r for r in requests if not r.startswith((url, "data:", "blob:"))] == []
         assert [r for r in requests if "ffmpeg" in r] == []  # 30 MB of it
         assert errors == []
