@@ -78,7 +78,7 @@ def add_photo_tab(done: gr.State) -> None:
                 format="png",
                 file_types=["image", *KINDS],
                 columns=3,
-                height=300,
+                height=250,
                 object_fit="contain",
                 buttons=[],
                 elem_id="photos",
@@ -129,7 +129,8 @@ def add_photo_tab(done: gr.State) -> None:
     ) -> Iterator[dict[Any, Any]]:
         """Updates of the page, as results come in."""
         wanted = [name for name in models.choices() if name in ticked]  # in the order that they are offered in
-        run = _started([file for file, _ in sources or ()], wanted, Settings(saturation, warmth or None, side or None))
+        files = photos.check_job([file for file, _ in sources or ()], wanted)
+        run = _started(list(files), wanted, Settings(saturation, warmth or None, side or None))
         job = snippets.Job(False, [Path(file).name for file in run.sources], wanted, run.settings)
         for board in _boards(run, view):
             yield {empty: gr.update(visible=False), view: board, last: run, done: job}

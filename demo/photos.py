@@ -100,7 +100,7 @@ def colorize(
     Raises:
         gr.Error: Nothing to do, or too much; in words for the visitor.
     """
-    sources = _check_job(sources, chosen)
+    sources = check_job(sources, chosen)
     with tempfile.TemporaryDirectory() as folder:
         for n, source in enumerate(sources):
             try:
@@ -233,7 +233,7 @@ def compare(source: str | None, chosen: Sequence[str], saturation: float = 1.0) 
     Raises:
         gr.Error: What `full` raises, or there is nothing to do.
     """
-    _check_job([source] if source else [], chosen)
+    check_job([source] if source else [], chosen)
     with tempfile.TemporaryDirectory() as folder:
         done: list[tuple[str, str]] = []
         for name in dict.fromkeys(chosen):
@@ -304,7 +304,12 @@ class _Judge:
         }
 
 
-def _check_job(sources: Sequence[str] | None, chosen: Sequence[str]) -> Sequence[str]:
+def check_job(sources: Sequence[str] | None, chosen: Sequence[str]) -> Sequence[str]:
+    """The photos, if there is something to do and not too much.
+
+    Raises:
+        gr.Error: In words for the visitor.
+    """
     if not sources:
         raise gr.Error(NO_PHOTO, print_exception=False)
     if not chosen:

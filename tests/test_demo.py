@@ -518,3 +518,4 @@ def test_what_may_not_be_used_commercially_is_left_out(url: str, registry_sandbo
         page.locator("#photos img").first.wait_for()
         page.locator("#colorize").click()
         page.get_by_text("Tick at least one model").wait_for()
+        expect(page.locator("#results .viewer")).to_be_hidden()
