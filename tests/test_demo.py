@@ -419,7 +419,7 @@ def test_visitors_click_through_it(url: str, tmp_path: Path, make_picture: Any) 
         page.get_by_text("not a picture of a known format").wait_for()
         page.locator("#examples .gallery-item").first.click()
         page.locator("#photos img").first.wait_for()
-        page.get_by_label("Clear").click()
+        page.get_by_label("Clear").first.click()
 
         files.set_input_files([photo, second])
         page.wait_for_function("[...document.querySelectorAll('#photos img')].some(i => i.src.endsWith('holiday.png'))")
