@@ -127,6 +127,11 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
     def fit_statistics(self, ab: Tensor) -> None:
         """Take from a sample of the training photos' colours, (M, 2) in Lab units, what the loss needs to know."""
 
+    @classmethod
+    def from_published(cls, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The state of this family's network, from that of a file published by others; by default the same."""
+        return state
+
     def parameters_of(self, role: str) -> Iterator[nn.Parameter]:
         """The parameters that ``role`` trains."""
         return self.parameters()

@@ -25,8 +25,10 @@ class WeightsSpec:
     """One set of weights: where it lies, its sha256, what it was trained on, under which licence.
 
     Exactly one place is given: ``packaged`` (a file in ``zoo/weights``; plug-ins give the whole path of their
-    own), the Hub (``repo_id``, ``revision``, ``filename``; pinned by a 40-digit commit), ``convert_from``, or
-    ``parts``, the full names of other weights that these are together. What is not known is None, never invented.
+    own), the Hub (``repo_id``, ``revision``, ``filename``; pinned by a 40-digit commit), ``convert_from``, the
+    address of somebody else's pickle that is converted once, or ``parts``, the full names of other weights that these
+    are together. What is not known is None, never invented; of the pickle's sha256, ``upstream_sha256``, the first
+    digits may be known.
     """
 
     tag: str
@@ -41,6 +43,7 @@ class WeightsSpec:
     revision: str | None = None
     filename: str | None = None
     convert_from: str | None = None
+    upstream_sha256: str | None = None
     parts: tuple[str, ...] = ()
     commit: str | None = None  # of this project, when the weights were packaged
     training_config: str | None = None  # file in training/configs
