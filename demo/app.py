@@ -1,13 +1,14 @@
-"""The app's page. `python demo/app.py` opens it; its tabs are in photo_tab.py and film_tab.py."""
+"""The app's page. `python demo/app.py` opens it; its tabs are in photo_tab.py, film_tab.py and report_tab.py."""
 
 import logging
 from typing import Any
 
 import gradio as gr
 
-from demo import limits
+from demo import limits, published, report_tab
 from demo.film_tab import add_film_tab
 from demo.photo_tab import EXAMPLES, add_photo_tab
+from demo.report_tab import add_report_tab
 
 HOUR = 3600
 
@@ -66,6 +67,8 @@ def build_demo() -> gr.Blocks:
                 add_photo_tab()
             with gr.Tab("Videos", id="videos"):
                 add_film_tab()
+            with gr.Tab("Reports", id="reports"):
+                add_report_tab()
         gr.Markdown(NOTE)
     demo.queue(max_size=20)
     return demo
@@ -100,7 +103,7 @@ def launch_options() -> dict[str, Any]:
     )
     return {
         "theme": theme,
-        "css": CSS,
+        "css": CSS + report_tab.CSS,
         "max_file_size": max(limits.PHOTO_MEGABYTES, limits.CLIP_MEGABYTES) * 2**20,
         "show_error": True,
         "ssr_mode": False,
@@ -108,7 +111,7 @@ def launch_options() -> dict[str, Any]:
         "pwa": False,
         "enable_monitoring": False,
         "run_history": False,
-        "allowed_paths": [str(EXAMPLES)],
+        "allowed_paths": [str(EXAMPLES), *published.served()],
         "footer_links": ["api"],
     }
 
