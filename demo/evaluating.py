@@ -43,6 +43,8 @@ def contestants(chosen: Iterable[str]) -> list[Candidate]:
     for name, options in map(models.parse, chosen):
         if name not in found:
             found[name] = candidates.candidates([name])
+            if not found[name]:
+                raise OptionError(f"{name} is in every report as it is", remedy="choose another model")
         style = options.get("style")
         own = {c.label: c for c in found[name] if style in (None, c.options.get("style"))}
         if not own:

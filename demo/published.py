@@ -88,10 +88,15 @@ addEventListener('click', event => {
   document.getElementById(link.hash.slice(1))?.scrollIntoView();
 });
 <\/script>`;
+const go = target => {
+  target.tabIndex = -1;
+  target.focus({preventScroll: true});
+  target.scrollIntoView();
+};
 const open = async () => {
   const frame = element.querySelector('iframe[data-report]'), note = element.querySelector('.opening');
-  const card = element.querySelector('.card');
-  if (card?.dataset.at) document.getElementById(card.dataset.at)?.scrollIntoView();
+  if (element.followed) go(document.getElementById(element.querySelector('.card')?.dataset.at) ?? element);
+  element.followed = false;
   if (!frame || frame.srcdoc) return;
   const dark = document.body.classList.contains('dark');
   try {
@@ -114,8 +119,10 @@ element.addEventListener('click', event => {
   const link = event.target.closest('a[href^="#"]');
   if (!link) return;
   event.preventDefault();
-  if (link.dataset.open) trigger('click', {key: link.dataset.open});
-  else document.getElementById(link.hash.slice(1))?.scrollIntoView();
+  const target = document.getElementById(decodeURIComponent(link.hash.slice(1)));
+  element.followed = 'open' in link.dataset;
+  if (element.followed) trigger('click', {key: link.dataset.open});
+  else if (target) go(target);
 });
 """
 

@@ -6,6 +6,7 @@ from threading import Event
 from typing import Any
 
 import gradio as gr
+from gradio.processing_utils import save_file_to_cache
 
 from demo import limits, models, published, reports
 from demo.reports import Report, Working
@@ -30,11 +31,12 @@ CSS = """
 .card :is(h1, h2, h3) {scroll-margin-top: 12px}
 .card .scroll {overflow-x: auto; width: fit-content; max-width: 100%; margin: 1em 0;
   border: 1px solid var(--border-color-primary); border-radius: 8px}
-.card .scroll table {width: max-content; margin: 0; border: 0; overflow-wrap: normal; border-collapse: collapse}
+.card .scroll table {width: auto; margin: 0; overflow-wrap: normal; border-collapse: collapse}
+.card .scroll :is(table, thead, tbody, tr) {border: 0 !important}
 .card .scroll tbody tr:last-child > * {border-bottom: 0}
 .card .scroll :is(th, td) {white-space: nowrap; vertical-align: top; font-size: var(--text-sm);
   border: 0; border-bottom: 1px solid var(--border-color-primary)}
-.card .scroll tr > :first-child {position: sticky; left: 0; min-width: 7em; max-width: 11em; white-space: normal;
+.card .scroll tr > :first-child {position: sticky; z-index: 1; left: 0; min-width: 8em; white-space: normal;
   background: var(--body-background-fill)}
 .card pre {overflow-x: auto; padding: 12px; border-radius: 8px; background: var(--code-background-fill)}
 .card img {max-width: 100%; height: auto}
@@ -46,6 +48,9 @@ CSS = """
 #report-work progress, #report-work ::-webkit-progress-bar {background: var(--border-color-primary)}
 #report-work ::-webkit-progress-value {background: var(--primary-500)}
 #report-work ::-moz-progress-bar {background: var(--primary-500)}
+#report-work progress:not([value]) {animation: report-work 1.2s ease-in-out infinite alternate}
+@keyframes report-work {from {opacity: .35} to {opacity: 1}}
+@media (prefers-reduced-motion: reduce) {#report-work progress {animation: none !important}}
 """
 
 LIMITS = f"""
@@ -94,7 +99,7 @@ def _add_published() -> None:
 
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     chosen.input(published.view, chosen, view, **quick).then(None, js=SHOW)
-    view.click(follow, None, [chosen, view], **quick).then(None, js=SHOW)
+    view.click(follow, None, [chosen, view], **quick)
 
 
 def _add_own() -> None:
@@ -119,54 +124,56 @@ def _add_own() -> None:
         download = gr.DownloadButton("Download the report", elem_id="download-report")
         frame = gr.HTML(js_on_load=published.OPEN_FRAME, elem_id="own")
     stopping = gr.State()
-    # It would leave an empty file behind each time; this lasts as long as no event sets another property.
-    download.preprocess = _path_of  # type: ignore[method-assign, assignment]
 
     def show(sources: list[str] | None, ticked: list[str]) -> Iterator[dict[Any, Any]]:
         """Updates of the page, as the report comes along."""
         event = Event()
         last: Working | Report | None = None
-        for step in reports.make(sources, [name for name in models.choices() if name in ticked], event):
-            if step == last:
-                continue
-            if isinstance(step, Report):
-                yield {phase: _done(step), download: str(step.path), stop: gr.update(visible=False)}
-            elif last is None:
-                yield {
-                    empty: gr.update(visible=False),
-                    result: gr.update(visible=False),
-                    work: gr.update(visible=True),
-                    stop: gr.update(visible=True),
-                    phase: _working(step),
-                    download: None,
-                    stopping: event,
-                }
-            else:
-                yield {phase: _working(step)}
-            last = step
-        if event.is_set() and not isinstance(last, Report):
+        try:
+            for step in reports.make(sources, [name for name in models.choices() if name in ticked], event):
+                if step != last:
+                    yield begin(event) | progress(step) if last is None else progress(step)
+                last = step
+        except gr.Error:
+            if last is not None:  # else what is there can stay
+                yield {work: gr.update(visible=False), empty: gr.update(visible=True)}
+            raise
+        if not isinstance(last, Report):
             yield {phase: '<p role="status">Stopped.</p>', stop: gr.update(visible=False)}
 
-    def frame_it(path: str | None) -> dict[Any, Any]:
+    def begin(event: Event) -> dict[Any, Any]:
         return {
-            frame: published.framed(path, "The report on your photos") if path else "",
-            result: gr.update(visible=path is not None),
+            empty: gr.update(visible=False),
+            result: gr.update(visible=False),
+            work: gr.update(visible=True),
+            stop: gr.update(visible=True),
+            download: None,
+            frame: "",
+            stopping: event,
         }
 
-    def give_up() -> dict[Any, Any]:
-        return {work: gr.update(visible=False), empty: gr.update(visible=True)}
+    def progress(step: Working | Report) -> dict[Any, Any]:
+        if isinstance(step, Working):
+            return {phase: _working(step)}
+        # Where the app serves it from; the button would copy it there by itself, but tell the frame nothing.
+        path = save_file_to_cache(step.path, download.GRADIO_CACHE)
+        return {
+            phase: _done(step),
+            stop: gr.update(visible=False),
+            result: gr.update(visible=True),
+            download: path,
+            frame: published.framed(path, "The report on your photos"),
+        }
 
-    made = button.click(
+    button.click(
         show,
         [photos, chosen],
-        [empty, work, phase, stop, result, download, stopping],
+        [empty, work, phase, stop, result, download, frame, stopping],
         show_progress_on=[empty, phase],  # the queue, until it is this one's turn
         concurrency_limit=1,
         concurrency_id="model",
         api_visibility="private",
     )
-    made.success(frame_it, download, [frame, result], queue=False, show_progress="hidden", api_visibility="private")
-    made.failure(give_up, None, [work, empty], queue=False, show_progress="hidden", api_visibility="private")
     stop.click(
         lambda event: event and event.set(),
         stopping,
@@ -210,10 +217,6 @@ def _files(label: str, **layout: Any) -> gr.File:
 
 def _paths_of(upload: Any) -> list[str]:
     return [file.path for file in upload.root] if upload else []
-
-
-def _path_of(upload: Any) -> Any:
-    return upload and upload.path
 
 
 def _empty(words: str) -> str:
