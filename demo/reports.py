@@ -84,13 +84,13 @@ def make(
             yield Report(target, len(photos), left_out + problems)
 
 
-def make_one(sources: Sequence[str] | None, chosen: Sequence[str] | None) -> Iterator[str]:
+def make_one(pictures: list[str] | None, models: list[str] | None) -> Iterator[str]:
     """The report, one HTML file; the endpoint ``/report``. What is not in it is warned of.
 
     Raises:
         gr.Error: What `make` raises.
     """
-    for step in make(sources, chosen):
+    for step in make(pictures, models):
         if isinstance(step, Report):
             for reason in step.left_out:
                 gr.Warning(reason)

@@ -344,7 +344,7 @@ def url(tmp_path_factory: Any) -> Iterator[str]:
 def test_the_client_gets_a_report(url: str, photo: Callable[..., str], grey: str, tmp_path: Path) -> None:
     client = Client(url, verbose=False, download_files=tmp_path / "got")
     pictures = [handle_file(photo("one.png")), handle_file(grey)]
-    answer = client.predict(pictures, ["tint:cool"], api_name="/report")
+    answer = client.predict(pictures=pictures, models=["tint:cool"], api_name="/report")
     text = Path(answer).read_text(encoding="utf-8")
     assert Path(answer).suffix == ".html"
     assert "one.png" in text
