@@ -1,14 +1,15 @@
-"""The app's page. `python demo/app.py` opens it; its tabs are in photo_tab.py and film_tab.py."""
+"""The app's page. `python demo/app.py` opens it; its tabs are in photo_tab.py, film_tab.py and report_tab.py."""
 
 import logging
 from typing import Any
 
 import gradio as gr
 
-from demo import limits, parts
+from demo import limits, parts, published, report_tab
 from demo.code_tab import add_code_tab
 from demo.film_tab import add_film_tab
 from demo.photo_tab import EXAMPLE_NAMES, EXAMPLES, add_photo_tab
+from demo.report_tab import add_report_tab
 
 HOUR = 3600
 
@@ -81,7 +82,9 @@ def build_demo() -> gr.Blocks:
                 add_photo_tab(done)
             with gr.Tab("Videos", id="videos"):
                 add_film_tab(done)
-            with gr.Tab("For developers", id="developers") as developers:
+            with gr.Tab("Reports", id="reports"):
+                add_report_tab()
+            with gr.Tab("Code", id="code") as developers:
                 add_code_tab(developers, done)
         gr.Markdown(NOTE)
         demo.load(None, js=NAME_EXAMPLES, show_progress="hidden", api_visibility="private")
@@ -118,7 +121,7 @@ def launch_options() -> dict[str, Any]:
     )
     return {
         "theme": theme,
-        "css": CSS + parts.CSS,
+        "css": CSS + parts.CSS + report_tab.CSS,
         "max_file_size": max(limits.PHOTO_MEGABYTES, limits.CLIP_MEGABYTES) * 2**20,
         "show_error": True,
         "ssr_mode": False,
@@ -126,7 +129,7 @@ def launch_options() -> dict[str, Any]:
         "pwa": False,
         "enable_monitoring": False,
         "run_history": False,
-        "allowed_paths": [str(EXAMPLES)],
+        "allowed_paths": [str(EXAMPLES), *published.served()],
         "footer_links": ["api"],
     }
 

@@ -9,3 +9,5 @@ PHOTOS_AT_ONCE = 12
 PHOTO_COUNT = f"This app takes up to {PHOTOS_AT_ONCE} photos at once."
 TEMPERATURES = (0.05, 2.0)
 TEMPERATURE_RANGE = f"{TEMPERATURES[0]:g} to {TEMPERATURES[1]:g}"
+REPORT_PHOTOS = 12
+REPORT = f"up to {REPORT_PHOTOS} photos in color: {PHOTOS} each"

@@ -39,7 +39,7 @@ class Job(NamedTuple):
 def model_choice(kind: str, button: str = "Colorize") -> Job:
     """Models to be ticked, the saturation and the button that starts; ``kind`` is appended to their ids."""
     chosen = gr.CheckboxGroup(
-        _cards(models.choices()),
+        cards(models.choices()),
         value=models.default_choices(),
         label="Models to compare",
         elem_id=f"models{kind}",
@@ -55,7 +55,7 @@ def model_choice(kind: str, button: str = "Colorize") -> Job:
     def choose(only: bool, ticked: list[str]) -> tuple[Any, Any]:
         found = models.choices(commercial=only)
         return (
-            gr.update(choices=_cards(found), value=[name for name in ticked if name in found]),
+            gr.update(choices=cards(found), value=[name for name in ticked if name in found]),
             gr.update(visible=not found),
         )
 
@@ -76,5 +76,6 @@ def nothing_yet(steps: str) -> gr.HTML:
 """)
 
 
-def _cards(found: dict[str, models.Choice]) -> list[tuple[str, str]]:
+def cards(found: dict[str, models.Choice]) -> list[tuple[str, str]]:
+    """What a group of checkboxes offers: what there is to know of each choice, and its name."""
     return [(f"{choice.label}\n{models.about(choice)}", name) for name, choice in found.items()]

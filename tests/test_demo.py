@@ -500,7 +500,7 @@ def test_visitors_with_a_desk_see_what_they_can_choose(url: str, theme: str) -> 
         page.locator("#colorize").focus()
         page.keyboard.press("Enter")
         expect(page.locator("#results [role=status]")).to_contain_text("of 2 in color", timeout=30_000)
-        page.get_by_role("tab", name="For developers").click()
+        page.get_by_role("tab", name="Code").click()
         expect(page.get_by_text("model.colorize_file").first).to_be_visible()
         page.get_by_role("tab", name="Photos").click()
 
