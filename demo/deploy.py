@@ -25,11 +25,11 @@ from zoo.evaluation import tables
 from zoo.spec import ModelSpec
 
 ROOT = Path(__file__).parents[1]
-TEMPLATES = ROOT / "demo/space"
+TEMPLATES = "demo/space"
 FOLDERS = ("demo", "zoo", "model_cards")
 KINDS = {".css", ".html", ".j2", ".js", ".json", ".md", ".py", ".toml", ".tsv", ".typed", ".safetensors"}
 KINDS |= {".gif", ".jpg", ".mp4", ".png", ".svg", ".webp"}
-NOT_STAGED = (TEMPLATES, ROOT / "demo/deploy.py")
+NOT_STAGED = (TEMPLATES, "demo/deploy.py")
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"  # PyTorch's own; its builds are a tenth the size of those for CUDA
 ZERO_GPU = "zero-a10g"  # the Hub's name of it, whatever GPU it is
 NOT_COMMERCIAL = """\
@@ -70,7 +70,7 @@ def stage(folder: Path, repo_id: str, *, zero_gpu: bool = False) -> list[Path]:
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
     shutil.copyfile(ROOT / "LICENSE", folder / "LICENSE")
-    shutil.copyfile(TEMPLATES / "app.py", folder / "app.py")
+    shutil.copyfile(ROOT / TEMPLATES / "app.py", folder / "app.py")
     left_out = []
     for path in _files():
         if path.suffix not in KINDS:
@@ -98,7 +98,7 @@ def card(specs: list[ModelSpec], repo_id: str, *, zero_gpu: bool = False) -> str
     """The Space's ``README.md``: its settings at the head, then what it is, with the models and their licences."""
     from huggingface_hub import SpaceCard
 
-    made = SpaceCard((TEMPLATES / "README.md").read_text(encoding="utf-8"))
+    made = SpaceCard((ROOT / TEMPLATES / "README.md").read_text(encoding="utf-8"))
     made.data["sdk_version"] = version("gradio")
     made.data["python_version"] = f"{sys.version_info.major}.{sys.version_info.minor}"
     if zero_gpu:
@@ -181,9 +181,9 @@ def _files() -> Iterator[Path]:
     """The files of the folders that are staged, in order; none that is hidden or compiled."""
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*")):
-            parts = path.relative_to(ROOT).parts
-            hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
-            if path.is_file() and not hidden and not any(path.is_relative_to(other) for other in NOT_STAGED):
+            name = path.relative_to(ROOT)
+            hidden = any(part.startswith(".") or part == "__pycache__" for part in name.parts)
+            if path.is_file() and not hidden and not any(name.is_relative_to(other) for other in NOT_STAGED):
                 yield path
 
 

@@ -47,8 +47,8 @@ def serve(build: Callable[[], gr.Blocks], options: dict[str, Any]) -> None:
         logging.disable()  # that work is cut off is no bug to be told
         demo.server.config.timeout_graceful_shutdown = _PATIENCE
         demo.close(verbose=False)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):  # nobody reads it any more
+        sys.stdout.flush()
     os._exit(0)  # since Python would wait for some threads, and crash on others that are inside torch
 
 
@@ -96,7 +96,7 @@ def _remove_stale(parent: Path) -> None:
         return
     for folder in parent.glob(f"{_PREFIX}*"):
         with suppress(OSError):  # it is held, another user's, or gone by now
-            if not folder.is_symlink() and time.time() - folder.stat().st_mtime > _YOUNG:
+            if time.time() - folder.stat().st_mtime > _YOUNG:
                 held = _locked(folder)
                 _remove(folder)
                 os.close(held)
