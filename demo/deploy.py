@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +22,7 @@ import zoo
 from zoo import hub, registry
 from zoo.errors import ConfigError, OptionError, ZooError
 from zoo.evaluation import tables
-from zoo.spec import ModelSpec
+from zoo.spec import ModelSpec, WeightsSpec
 
 ROOT = Path(__file__).parents[1]
 TEMPLATES = "demo/space"
@@ -62,10 +62,10 @@ def stage(folder: Path, repo_id: str, *, zero_gpu: bool = False) -> list[Path]:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OptionError(f"{folder} is not an empty folder", remedy="name another, or one that is not there")
-    specs = list(_models())
-    for weights in (weights for spec in specs for weights in spec.weights if weights.packaged):
+    there = available()
+    for weights in (weights for _, weights in there if weights.packaged):
         hub.verify_sha256(hub.packaged_path(weights), str(weights.sha256))
-    texts = {"requirements.txt": requirements(zero_gpu=zero_gpu), "README.md": card(specs, repo_id, zero_gpu=zero_gpu)}
+    texts = {"requirements.txt": requirements(zero_gpu=zero_gpu), "README.md": card(there, repo_id, zero_gpu=zero_gpu)}
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
@@ -94,8 +94,24 @@ def requirements(*, zero_gpu: bool = False) -> str:
     return "\n".join([f"--extra-index-url {CPU_INDEX}", *lines, ""])
 
 
-def card(specs: list[ModelSpec], repo_id: str, *, zero_gpu: bool = False) -> str:
-    """The Space's ``README.md``: its settings at the head, then what it is, with the models and their licences."""
+def available() -> list[tuple[ModelSpec, WeightsSpec]]:
+    """What a Space has: models whose weights are packaged or on the Hub, and whose code is staged; no plug-ins."""
+    found = []
+    for name in registry.list_models():
+        spec, cls = registry.find(name)
+        if cls.__module__.partition(".")[0] == "zoo":
+            found += [(spec, weights) for weights in spec.weights if weights.repo_id or registry.is_packaged(weights)]
+    return found
+
+
+def card(there: Sequence[tuple[ModelSpec, WeightsSpec]], repo_id: str, *, zero_gpu: bool = False) -> str:
+    """The Space's ``README.md``: its settings at the head, then what it is, with the models and their licences.
+
+    Args:
+        there: As `available` says.
+        repo_id: USER/NAME.
+        zero_gpu: Whether the Space is to run on ZeroGPU.
+    """
     from huggingface_hub import SpaceCard
 
     made = SpaceCard((ROOT / TEMPLATES / "README.md").read_text(encoding="utf-8"))
@@ -103,7 +119,7 @@ def card(specs: list[ModelSpec], repo_id: str, *, zero_gpu: bool = False) -> str
     made.data["python_version"] = f"{sys.version_info.major}.{sys.version_info.minor}"
     if zero_gpu:
         made.data["suggested_hardware"] = ZERO_GPU
-    fetched = _on_the_hub(specs)
+    fetched = _on_the_hub([weights for _, weights in there])
     if fetched:
         made.data["models"] = sorted({repository for repository, _ in fetched})
         made.data["preload_from_hub"] = [
@@ -111,7 +127,7 @@ def card(specs: list[ModelSpec], repo_id: str, *, zero_gpu: bool = False) -> str
         ]
     filled = {
         "hardware": "with a GPU that is lent for each run of a network" if zero_gpu else "on two processor cores",
-        "models": _table(specs),
+        "models": _table(there),
         "repo-id": repo_id,
     }
     for name, text in filled.items():
@@ -187,14 +203,6 @@ def _files() -> Iterator[Path]:
                 yield path
 
 
-def _models() -> Iterator[ModelSpec]:
-    """The models that have weights and whose code is staged: plug-ins of this machine are not."""
-    for name in registry.list_models():
-        spec, cls = registry.find(name)
-        if spec.weights and cls.__module__.partition(".")[0] == "zoo":
-            yield spec
-
-
 def _dependencies() -> Iterator[Requirement]:
     """The project's direct dependencies and those of its extra ``demo``, as its pyproject.toml has them."""
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -224,17 +232,17 @@ def _pinned(requirement: Requirement) -> str:
     return f"{name}{extras}=={installed.public}"
 
 
-def _on_the_hub(specs: list[ModelSpec]) -> dict[tuple[str, str], list[str]]:
-    """By repository and commit, the files that the models' weights are there."""
+def _on_the_hub(there: Sequence[WeightsSpec]) -> dict[tuple[str, str], list[str]]:
+    """By repository and commit, the files that the weights are there."""
     found: dict[tuple[str, str], list[str]] = {}
-    for weights in (weights for spec in specs for weights in spec.weights):
+    for weights in there:
         if weights.repo_id:
             names = found.setdefault((weights.repo_id, str(weights.revision)), [])
             names.append(str(weights.filename))
     return found
 
 
-def _table(specs: list[ModelSpec]) -> str:
+def _table(there: Sequence[tuple[ModelSpec, WeightsSpec]]) -> str:
     """The models' weights in Markdown, each with its licence; and what must not be done with them."""
     rows = [
         [
@@ -244,11 +252,10 @@ def _table(specs: list[ModelSpec]) -> str:
             tables.escaped(weights.license),
             tables.yes_or_no(weights.commercial_use),
         ]
-        for spec in specs
-        for weights in spec.weights
+        for spec, weights in there
     ]
     table = tables.markdown_table(["model", "what it is", "MB", "license of the weights", "commercial use"], rows)
-    if all(weights.commercial_use for spec in specs for weights in spec.weights):
+    if all(weights.commercial_use for _, weights in there):
         return table
     return f"{table}\n\n{NOT_COMMERCIAL}"
 

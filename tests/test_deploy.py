@@ -1,5 +1,6 @@
 """The Space: what is staged, what is sent to the Hub, and that the staged folder runs by itself."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -7,7 +8,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from huggingface_hub import HfApi, SpaceCard
 from huggingface_hub.errors import HfHubHTTPError
 from load import cold_start
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
 from visiting import running
 
@@ -70,7 +72,7 @@ def test_a_space_has_all_that_the_app_reads_and_nothing_else(staged: Path) -> No
     for folder in ("zoo", "demo", "model_cards"):
         code = {p.relative_to(ROOT).as_posix() for p in (ROOT / folder).rglob("*.py")}
         assert code - names <= {"demo/deploy.py", "demo/space/app.py"}
-    for weights in (weights for spec in deploy._models() for weights in spec.weights if weights.packaged):
+    for weights in (weights for _, weights in deploy.available() if weights.packaged):
         assert (staged / "zoo/weights" / str(weights.packaged)).stat().st_size == weights.size_bytes
     assert {"demo/examples/dog.jpg", "demo/examples/fetch.mp4", "demo/examples/CREDITS.md"} <= names
     assert {"model_cards/fusion.base.md", "model_cards/reports/free/index.html"} <= names
@@ -104,14 +106,16 @@ def test_damaged_weights_are_not_staged(
     assert not (tmp_path / "space").exists()
 
 
-def test_plug_ins_of_this_machine_are_not_promised(registry_sandbox: None) -> None:
-    spec, cls = registry._models["regression"]
-    foreign = type("Foreign", (cls,), {"__module__": "zoological.models"})
+def test_what_a_space_cannot_load_is_not_promised(registry_sandbox: None) -> None:
+    spec, cls = registry.find("regression")
+    foreign = type("Foreign", (cls,), {"__module__": "zoological.models"})  # a plug-in of this machine
     registry._models["foreign"] = (replace(spec, name="foreign"), foreign)
-    names = {spec.name for spec in deploy._models()}
-    assert "foreign" not in names
-    assert {"fusion", "blend"} <= names
-    assert "grayscale" not in names  # which has no weights
+    upstream = replace(spec.weights[0], tag="upstream", packaged=None, convert_from="https://example.org/net.pth")
+    registry._models["regression"] = (replace(spec, weights=(upstream, *spec.weights)), cls)
+    there = {f"{spec.name}.{weights.tag}" for spec, weights in deploy.available()}
+    assert {"fusion.base", "fusion.long", "blend.parts", "regression.base"} <= there
+    assert not {"foreign.base", "regression.upstream"} & there
+    assert not [name for name in there if name.startswith("grayscale")]  # which has no weights
 
 
 # Its card
@@ -133,7 +137,7 @@ def test_the_card_has_what_the_hub_asks_for(staged: Path) -> None:
     assert 'Client("me/colors")' in card.text
     for name in ("fusion", "fusion.long", "regression.scratch", "blend"):
         assert f"| `{name}` |" in card.text
-    assert card.text.count("| Apache-2.0 | no |") == sum(len(spec.weights) for spec in deploy._models())
+    assert card.text.count("| Apache-2.0 | no |") == len(deploy.available())
     assert deploy.NOT_COMMERCIAL in card.text
     assert "two processor cores" in card.text
 
@@ -159,8 +163,8 @@ def test_weights_on_the_hub_are_preloaded_by_commit() -> None:
         revision="a" * 40,
         filename="one.safetensors",
     )
-    specs = [replace(spec, weights=(there, replace(there, tag="two", filename="sub/two.safetensors"), spec.weights[0]))]
-    data = SpaceCard(deploy.card(specs, "me/colors")).data.to_dict()
+    weights = (there, replace(there, tag="two", filename="sub/two.safetensors"), spec.weights[0])
+    data = SpaceCard(deploy.card([(spec, w) for w in weights], "me/colors")).data.to_dict()
     assert data["models"] == ["them/net"]
     assert data["preload_from_hub"] == [f"them/net one.safetensors,sub/two.safetensors {'a' * 40}"]
 
@@ -182,6 +186,19 @@ def test_requirements_are_the_direct_dependencies_in_installed_versions(staged: 
         assert specifier.operator == "=="
         assert "+" not in specifier.version
         assert version(requirement.name).partition("+")[0] == specifier.version
+
+
+def test_requirements_name_all_that_the_app_imports(staged: Path) -> None:
+    lines = (staged / "requirements.txt").read_text().splitlines()[1:]
+    wanted = {canonicalize_name(Requirement(line).name) for line in lines}
+    origins = packages_distributions()
+    for path in (staged / "demo").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                modules = [node.module]
+            for top in {module.partition(".")[0] for module in modules} - {"demo", "zoo"} - sys.stdlib_module_names:
+                assert wanted & {canonicalize_name(name) for name in origins[top]}, f"{path.name} imports {top}"
 
 
 def test_zero_gpu_has_pytorch_for_cuda() -> None:
