@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo import limits, parts, published, report_tab
+from demo import limits, parts, published, report_tab, serving
 from demo.code_tab import add_code_tab
 from demo.film_tab import add_film_tab
 from demo.photo_tab import EXAMPLE_NAMES, EXAMPLES, add_photo_tab
@@ -135,9 +135,9 @@ def launch_options() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Open the app, at GRADIO_SERVER_NAME and GRADIO_SERVER_PORT where they are set."""
+    """Open the app, at GRADIO_SERVER_NAME and GRADIO_SERVER_PORT where they are set, until SIGTERM or Ctrl-C."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    build_demo().launch(**launch_options())
+    serving.serve(build_demo, launch_options())
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import gradio as gr
 import numpy as np
 import numpy.typing as npt
+import torch
 from cachetools import LRUCache
 from PIL import Image
 from torch import Tensor
 
-from demo import limits, models
+from demo import gpu, limits, models
 from demo.refusals import in_short
 from zoo import color, images, pipeline
 from zoo.errors import ImageError, OptionError
@@ -269,13 +270,12 @@ class _Photo:
             ZooError: As `models.parse` and `zoo.Colorizer.colorize_array`.
         """
         asked = options(name, settings)
-        model = models.named(models.parse(name).spec.name)
         key = (self.digest, name, *sorted(asked.items()))
         with _keeping:
             maps = _kept.get(key)
         if maps is None:
             with models.turn:
-                maps = model.predict_maps(self.picture.pixels, **asked)
+                maps = torch.from_numpy(_maps(name, self.picture.pixels, asked))
             with _keeping:
                 if maps.nbytes <= _kept.maxsize:
                     _kept[key] = maps
@@ -284,6 +284,13 @@ class _Photo:
     def stem(self, name: str) -> str:
         """Of a file of what ``name`` made of it."""
         return f"{Path(self.source).stem[:80]}-{name.replace(':', '-')}"
+
+
+@gpu.borrowed(seconds=30)
+def _maps(name: str, pixels: Array, asked: dict[str, Any]) -> Array:
+    """What the network says of a picture, as `zoo.Colorizer.predict_maps`; an array, since it may cross processes."""
+    model = models.named(models.parse(name).spec.name)
+    return gpu.moved(model).predict_maps(pixels, **asked).numpy()
 
 
 class _Judge:
