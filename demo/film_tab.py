@@ -45,7 +45,9 @@ def add_film_tab(done: gr.State) -> None:
     labels = {photos.BEFORE: "Black and white", **names, photos.ORIGINAL: "Original"}
     with gr.Row():
         with gr.Column(min_width=320):
-            drop = gr.File(label="Your clip", file_types=["video", *KINDS], height=150, elem_id="drop")
+            drop = parts.as_uploaded(
+                gr.File(label="Your clip", file_types=["video", *KINDS], height=150, elem_id="drop")
+            )
             gr.Markdown(LIMITS)
             examples = gr.Dataset(
                 components=[gr.Video(render=False)],

@@ -1,10 +1,12 @@
 """What several tabs of the page have."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import gradio as gr
 
 from demo import models
+
+C = TypeVar("C", bound=gr.components.Component)
 
 PAUSE = 0.1  # seconds for the page to lay out its panels, before a fast model fills them
 CSS = """
@@ -79,3 +81,20 @@ def nothing_yet(steps: str) -> gr.HTML:
 def cards(found: dict[str, models.Choice]) -> list[tuple[str, str]]:
     """What a group of checkboxes offers: what there is to know of each choice, and its name."""
     return [(f"{choice.label}\n{models.about(choice)}", name) for name, choice in found.items()]
+
+
+def as_uploaded(component: C) -> C:
+    """The component, which hands over files as they were uploaded, by path.
+
+    Gradio's own way refuses pictures that Pillow cannot open, all files for a bad one, and leaves empty ones behind. A
+    subclass would make Gradio write a .pyi file beside this one. What is done instead lasts as long as no event sets
+    any property of the component but its value (no `gr.update`): that makes a new one.
+    """
+    component.preprocess = _paths_of  # type: ignore[method-assign, assignment]
+    return component
+
+
+def _paths_of(upload: Any) -> Any:
+    if upload is None or hasattr(upload, "path"):
+        return upload and upload.path
+    return [file.path for file in upload.root]

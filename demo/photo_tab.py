@@ -290,7 +290,7 @@ def _add_api() -> None:
     first = models.offered()[0].name
     queued: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
     with gr.Row(visible=False):
-        picture = _photo("picture")
+        picture = parts.as_uploaded(gr.Image(type="filepath", format="png", sources=["upload"], label="picture"))
         model = gr.Textbox(first, label="model")
         style = gr.Textbox("", label="style")
         several = gr.JSON(models.default_choices(), label="models")
@@ -308,18 +308,3 @@ def _add_api() -> None:
         gr.Button().click(photos.compare, [picture, several, saturation], all_of_them, api_name="compare", **queued)
         table = gr.Dataframe(headers=models.table()[0], type="array")
         gr.Button().click(lambda: models.table()[1], None, table, api_name="models", queue=False)
-
-
-def _photo(label: str, **layout: Any) -> gr.Image:
-    """An image that hands over the uploaded file as it is; Gradio's own way refuses what Pillow cannot open.
-
-    A subclass would make Gradio write a .pyi file beside this one. What is done instead lasts as long as no event sets
-    any property of the image but its value (no `gr.update`): that makes a new one.
-    """
-    photo = gr.Image(type="filepath", format="png", sources=["upload", "clipboard"], label=label, **layout)
-    photo.preprocess = _path_of  # type: ignore[method-assign, assignment]
-    return photo
-
-
-def _path_of(upload: Any) -> Any:
-    return upload and upload.path

@@ -105,7 +105,15 @@ def _add_published() -> None:
 def _add_own() -> None:
     with gr.Row():
         with gr.Column(min_width=320):
-            photos = _files("Your photos, in color", file_types=["image"], height=190, elem_id="report-photos")
+            photos = parts.as_uploaded(
+                gr.File(
+                    label="Your photos, in color",
+                    file_count="multiple",
+                    file_types=["image"],
+                    height=190,
+                    elem_id="report-photos",
+                )
+            )
             gr.Markdown(LIMITS)
         with gr.Column(min_width=320):
             chosen = gr.CheckboxGroup(
@@ -188,7 +196,7 @@ def _add_own() -> None:
 def _add_api() -> None:
     """The endpoint ``/report``: pictures, models -> HTML file."""
     with gr.Row(visible=False):
-        pictures = _files("pictures")
+        pictures = parts.as_uploaded(gr.File(file_count="multiple", label="pictures"))
         chosen = gr.Dropdown(
             list(models.choices()),
             value=models.default_choices(),
@@ -204,20 +212,6 @@ def _add_api() -> None:
             concurrency_limit=1,
             concurrency_id="model",
         )
-
-
-def _files(label: str, **layout: Any) -> gr.File:
-    """Files that are handed over as they are; Gradio's own way refuses all for one, and leaves an empty file for each.
-
-    Not a subclass, and to be left as it is, for the reasons that `photo_tab` gives.
-    """
-    files = gr.File(file_count="multiple", label=label, **layout)
-    files.preprocess = _paths_of  # type: ignore[method-assign, assignment]
-    return files
-
-
-def _paths_of(upload: Any) -> list[str]:
-    return [file.path for file in upload.root] if upload else []
 
 
 def _empty(words: str) -> str:
