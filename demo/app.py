@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo import limits
+from demo import limits, uploads
 from demo.film_tab import add_film_tab
 from demo.photo_tab import EXAMPLES, add_photo_tab
 
@@ -102,7 +102,7 @@ def launch_options() -> dict[str, Any]:
         "theme": theme,
         "css": CSS,
         "max_file_size": max(limits.PHOTO_MEGABYTES, limits.CLIP_MEGABYTES) * 2**20,
-        "show_error": True,
+        "show_error": False,  # refusals are shown all the same; whatever else is raised may name folders
         "ssr_mode": False,
         "mcp_server": False,
         "pwa": False,
@@ -110,6 +110,7 @@ def launch_options() -> dict[str, Any]:
         "run_history": False,
         "allowed_paths": [str(EXAMPLES)],
         "footer_links": ["api"],
+        "app_kwargs": {"lifespan": uploads.sweeping},
     }
 
 

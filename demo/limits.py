@@ -5,3 +5,4 @@ PHOTOS = f"JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF, up to {PHOTO_MEGABYTES} MB a
 CLIP_MEGABYTES, CLIP_SECONDS, CLIP_SIDE, CLIP_RATE = 60, 20, 1280, 30
 CLIPS = f"MP4, MOV, MKV, WebM, AVI and most other kinds of clips, up to {CLIP_MEGABYTES} MB"
 CLIP_CUT = f"The first {CLIP_SECONDS} seconds are colored."
+CACHE_GIGABYTES = 8  # of uploads and results; the oldest are removed before they are an hour old
