@@ -125,6 +125,10 @@ class AppServer:
         """The files that lie in its two folders."""
         return {"cache": contents(self.cache), "temporary": contents(self.temporary)}
 
+    def temporary_files(self) -> list[Path]:
+        """What lies in its folder for temporary files, but for a folder that torch makes when it is imported."""
+        return [entry for entry in self.temporary.iterdir() if not entry.name.startswith("torchinductor")]
+
     def tracebacks(self) -> list[str]:
         """The last lines of the tracebacks in its log."""
         lines = self.log.read_text(errors="replace").splitlines()
