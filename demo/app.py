@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import gradio as gr
+from fastapi import Depends
 
 from demo import limits, uploads
 from demo.film_tab import add_film_tab
@@ -110,7 +111,7 @@ def launch_options() -> dict[str, Any]:
         "run_history": False,
         "allowed_paths": [str(EXAMPLES)],
         "footer_links": ["api"],
-        "app_kwargs": {"lifespan": uploads.sweeping},
+        "app_kwargs": {"lifespan": uploads.sweeping, "dependencies": [Depends(uploads.refuse_other_files)]},
     }
 
 

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
+from fastapi import HTTPException, Request
 from gradio.utils import get_upload_folder
 
 from demo import limits
@@ -19,24 +19,27 @@ _EVERY = 60.0  # seconds between two looks
 _IDLE = 600.0  # seconds after which an upload that has not grown is given up
 
 
-def received(upload: Any) -> str | None:
-    """The path of an uploaded file, None where there is none.
+async def refuse_other_files(request: Request) -> None:
+    """A dependency of every route: files that a request names have to lie in the cache.
 
-    Gradio looks at where a file is only if the request says that it is one: others name files of this machine.
-
-    Args:
-        upload: What a component's ``preprocess`` is given: anything with a ``path``, or None.
+    Gradio looks at where a file lies only if the request says that it is one; ``{"path": ...}`` alone is taken by every
+    component for pictures, and by functions that no page or list of endpoints names.
 
     Raises:
-        gr.Error: The file is none that was uploaded.
+        HTTPException: One of them was not uploaded.
     """
-    path = getattr(upload, "path", None)
-    if not path:
-        return None
-    with suppress(OSError, ValueError):  # a name that is none, as one with a null character
-        if Path(path).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
-            return str(path)
-    raise gr.Error("This file was not uploaded. Upload it first.", print_exception=False)
+    if request.method != "POST" or "json" not in request.headers.get("content-type", ""):
+        return
+    try:
+        body = await request.json()
+    except ValueError:  # which the route refuses
+        return
+    folder = Path(get_upload_folder()).resolve()
+    for path in _paths(body):
+        with suppress(OSError, ValueError):  # a name that is none, as one with a null character
+            if not path or Path(path).resolve().is_relative_to(folder):
+                continue
+        raise HTTPException(403, "This file was not uploaded. Upload it first.")
 
 
 @asynccontextmanager
@@ -94,6 +97,18 @@ def remove_oldest(paths: Iterable[str | Path], most: float) -> None:
         with suppress(OSError):
             path.unlink()
         total -= size
+
+
+def _paths(body: Any) -> Iterator[str]:
+    """What is called ``path`` anywhere in a request."""
+    left = [body]
+    for item in left:  # grows while it is walked
+        if isinstance(item, dict):
+            if isinstance(item.get("path"), str):
+                yield item["path"]
+            left += item.values()
+        elif isinstance(item, list):
+            left += item
 
 
 def _sweep(blocks: Any) -> None:

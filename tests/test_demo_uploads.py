@@ -8,8 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
-from visiting import gr
+from fastapi import HTTPException
+from PIL import Image
+from visiting import launched, offered, running
 
 from demo import limits, uploads
 
@@ -30,11 +33,21 @@ def _file(path: Path, size: int = 1, age: float = 0) -> Path:
     return path
 
 
-def test_only_what_was_uploaded_is_received(cache: Path) -> None:
-    mine = _file(cache / "ab12/photo.jpg")
-    assert uploads.received(None) is uploads.received(SimpleNamespace(path=None)) is None
-    assert uploads.received(SimpleNamespace(path=str(mine))) == str(mine)
-    secret = _file(cache.parent / "secret.jpg")
+def _refused(body: Any, kind: str = "application/json", method: str = "POST") -> bool:
+    async def json() -> Any:
+        return body
+
+    request = SimpleNamespace(method=method, headers={"content-type": kind}, json=json)
+    with closing(asyncio.new_event_loop()) as loop:
+        try:
+            loop.run_until_complete(uploads.refuse_other_files(request))  # type: ignore[arg-type]
+        except HTTPException as error:
+            return error.status_code == 403
+    return False
+
+
+def test_only_what_was_uploaded_is_taken(cache: Path) -> None:
+    mine, secret = _file(cache / "ab12/photo.jpg"), _file(cache.parent / "secret.jpg")
     (cache / "link.jpg").symlink_to(secret)
     others = (
         secret,
@@ -45,9 +58,25 @@ def test_only_what_was_uploaded_is_received(cache: Path) -> None:
         "a\0b",
         "x" * 10_000,
     )
-    for path in others:
-        with pytest.raises(gr.Error, match="not uploaded"):
-            uploads.received(SimpleNamespace(path=str(path)))
+    for path in (*others, "http://127.0.0.1/x.jpg"):
+        for picture in ({"path": str(path)}, {"image": {"path": str(path), "meta": {"_type": "gradio.FileData"}}}):
+            assert _refused({"data": [[picture], 1.0]})
+    for picture in (None, {"path": None}, {"path": ""}, {"path": str(mine)}, {"path": 5}, "/etc/passwd"):
+        assert not _refused({"data": [picture], "fn_index": 2})
+    assert not _refused({"path": str(secret)}, kind="multipart/form-data")
+    assert not _refused({"path": str(secret)}, method="GET")
+
+
+@running
+def test_the_running_app_reads_no_other_files(tmp_path: Path, tmp_path_factory: Any) -> None:
+    Image.new("L", (8, 6), 90).save(tmp_path / "secret.png")
+    with offered(), launched(tmp_path_factory) as url:
+        for more in ({}, {"meta": {}}, {"meta": {"_type": "gradio.FileData"}}):
+            call = {"data": [{"path": str(tmp_path / "secret.png"), **more}, "tint", "", 1.0]}
+            for route in ("call/colorize", "call/v2/colorize", "queue/join"):
+                body = {**call, "session_hash": "x", "fn_index": 4} if route == "queue/join" else call
+                answer = httpx.post(f"{url}gradio_api/{route}", json=body, trust_env=False)
+                assert (answer.status_code, answer.json()["detail"][:28]) == (403, "This file was not uploaded. ")
 
 
 def test_uploads_that_broke_off_and_empty_folders_are_removed(cache: Path) -> None:
