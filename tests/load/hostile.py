@@ -164,7 +164,8 @@ def judged(upload: Upload, named: str, outcome: Outcome) -> str:
         return "it was refused"
     if outcome.text.startswith("HTTP 4"):
         return clear(outcome.text)
-    of_the_file = Path(named).stem[:60] in outcome.text or repr(named)[1:50] in outcome.text
+    names = (named[:60], repr(named)[1:50], f"{Path(named).stem[:60]}-")  # or that of what was made of it
+    of_the_file = any(name in outcome.text for name in names)
     return clear(outcome.text) or ("" if of_the_file else "it does not name the file")
 
 
