@@ -23,11 +23,14 @@ async def refuse_other_files(request: Request) -> None:
     """A dependency of every route: files that a request names have to lie in the cache.
 
     Gradio looks at where a file lies only if the request says that it is one; ``{"path": ...}`` alone is taken by every
-    component for pictures, and by functions that no page or list of endpoints names.
+    component for pictures, and by functions that no page or list of endpoints names. It also fetches files of other
+    machines for whoever asks.
 
     Raises:
-        HTTPException: One of them was not uploaded.
+        HTTPException: One of them was not uploaded, or is an address.
     """
+    if str(request.path_params.get("path_or_url", "")).lower().startswith(("http:", "https:")):
+        raise HTTPException(403, "This app fetches nothing from elsewhere.")
     if request.method != "POST" or "json" not in request.headers.get("content-type", ""):
         return
     try:

@@ -37,7 +37,7 @@ def _refused(body: Any, kind: str = "application/json", method: str = "POST") ->
     async def json() -> Any:
         return body
 
-    request = SimpleNamespace(method=method, headers={"content-type": kind}, json=json)
+    request = SimpleNamespace(method=method, headers={"content-type": kind}, json=json, path_params={})
     with closing(asyncio.new_event_loop()) as loop:
         try:
             loop.run_until_complete(uploads.refuse_other_files(request))  # type: ignore[arg-type]
@@ -77,6 +77,9 @@ def test_the_running_app_reads_no_other_files(tmp_path: Path, tmp_path_factory: 
                 body = {**call, "session_hash": "x", "fn_index": 4} if route == "queue/join" else call
                 answer = httpx.post(f"{url}gradio_api/{route}", json=body, trust_env=False)
                 assert (answer.status_code, answer.json()["detail"][:28]) == (403, "This file was not uploaded. ")
+        for address in ("http://192.0.2.1/a.png", "HTTPS://192.0.2.1/a.png"):  # of no machine
+            answer = httpx.get(f"{url}gradio_api/file={address}", trust_env=False)
+            assert (answer.status_code, answer.json()["detail"][:17]) == (403, "This app fetches ")
 
 
 def test_uploads_that_broke_off_and_empty_folders_are_removed(cache: Path) -> None:
