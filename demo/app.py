@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 from fastapi import Depends
 
-from demo import limits, uploads
+from demo import limits, memory, uploads
 from demo.film_tab import add_film_tab
 from demo.photo_tab import EXAMPLES, add_photo_tab
 
@@ -118,6 +118,7 @@ def launch_options() -> dict[str, Any]:
 def main() -> None:
     """Open the app, at GRADIO_SERVER_NAME and GRADIO_SERVER_PORT where they are set."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    memory.few_heaps()
     build_demo().launch(**launch_options())
 
 
