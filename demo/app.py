@@ -4,8 +4,9 @@ import logging
 from typing import Any
 
 import gradio as gr
+from fastapi import Depends
 
-from demo import limits, parts, published, report_tab, serving
+from demo import limits, memory, parts, published, report_tab, serving, uploads
 from demo.code_tab import add_code_tab
 from demo.film_tab import add_film_tab
 from demo.photo_tab import EXAMPLE_NAMES, EXAMPLES, add_photo_tab
@@ -123,7 +124,7 @@ def launch_options() -> dict[str, Any]:
         "theme": theme,
         "css": CSS + parts.CSS + report_tab.CSS,
         "max_file_size": max(limits.PHOTO_MEGABYTES, limits.CLIP_MEGABYTES) * 2**20,
-        "show_error": True,
+        "show_error": False,  # refusals are shown all the same; whatever else is raised may name folders
         "ssr_mode": False,
         "mcp_server": False,
         "pwa": False,
@@ -131,12 +132,14 @@ def launch_options() -> dict[str, Any]:
         "run_history": False,
         "allowed_paths": [str(EXAMPLES), *published.served()],
         "footer_links": ["api"],
+        "app_kwargs": {"lifespan": uploads.sweeping, "dependencies": [Depends(uploads.refuse_other_files)]},
     }
 
 
 def main() -> None:
     """Open the app, at GRADIO_SERVER_NAME and GRADIO_SERVER_PORT where they are set, until SIGTERM or Ctrl-C."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    memory.few_heaps()
     serving.serve(build_demo, launch_options())
 
 

@@ -131,9 +131,12 @@ def _frames(film: Film, streams: list[Any]) -> Iterator[Any]:
             continue
         for frame in frames:
             stamp = frame.dts if frame.pts is None else frame.pts
-            if stamp is None:
+            if stamp is not None:
+                at = stamp * frame.time_base - begin
+            elif packet.stream is film.video and film.rate:  # a stream without a file around it
+                at = last + 1 / film.rate if last >= 0 else Fraction(0)
+            else:
                 continue
-            at = stamp * frame.time_base - begin
             if at >= limits.CLIP_SECONDS:
                 ended.add(packet.stream)
                 continue

@@ -1,6 +1,7 @@
 """What the buttons for clips do: clips in, clips out, with progress, until done or stopped."""
 
 import os
+import re
 import tempfile
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -65,7 +66,7 @@ def prepare(source: str | None) -> Iterator[str | None]:
 
 def colorize(
     source: str | None, chosen: list[str], saturation: float = 1.0, stop: Event | None = None
-) -> Iterator[Result | Working]:
+) -> Generator[Result | Working, None, None]:
     """The clip as each of the ``chosen`` models colors it, as soon as it is done; before that the clip itself.
 
     It comes as ``BEFORE``, to be shown without its colors; where it has some, first of all as ``ORIGINAL`` too. Where
@@ -89,7 +90,7 @@ def colorize(
             yield Result(ORIGINAL, clip)
         yield Result(BEFORE, clip)
         for choice in chosen:
-            target = folder / f"{stem}-{choice.replace(':', '-')}.mp4"
+            target = folder / f"{stem}-{re.sub(r'[^a-z0-9_]+', '-', choice.lower())[:40]}.mp4"  # whatever is asked for
             try:
                 with _in_short(source, name):
                     asked = models.parse(choice)
@@ -112,11 +113,13 @@ def colorize_one(source: str | None, model: str, style: str = "", saturation: fl
     Raises:
         gr.Error: What `colorize` raises, and the model's own refusal.
     """
-    for step in colorize(source, [f"{model}:{style}" if style else model], saturation):
-        if isinstance(step, Result) and step.problem:
-            raise gr.Error(step.problem, print_exception=False)
-        if isinstance(step, Result) and step.name not in (BEFORE, ORIGINAL):
-            yield str(step.path)
+    # Closed at once where the model refuses, and its folder gone with it, not when Python comes to it.
+    with closing(colorize(source, [f"{model}:{style}" if style else model], saturation)) as steps:
+        for step in steps:
+            if isinstance(step, Result) and step.problem:
+                raise gr.Error(step.problem, print_exception=False)
+            if isinstance(step, Result) and step.name not in (BEFORE, ORIGINAL):
+                yield str(step.path)
 
 
 def in_words(progress: Progress) -> str:

@@ -14,8 +14,8 @@ CSS = """
 .models label {align-items: flex-start; white-space: pre-line; line-height: 1.35; padding: 8px 10px}
 .models label span {font-size: var(--text-sm); color: var(--body-text-color-subdued)}
 .models label span::first-line {font-size: var(--text-md); font-weight: 600; color: var(--body-text-color)}
-:is(.models, #pages) label.selected {background: color-mix(in srgb, var(--primary-500) 12%, var(--background-fill-primary));
-  border-color: var(--primary-500)}
+:is(.models, #pages) label.selected {border-color: var(--primary-500);
+  background: color-mix(in srgb, var(--primary-500) 12%, var(--background-fill-primary))}
 .models label input {margin-top: 3px}
 """
 NONE_COMMERCIAL = """

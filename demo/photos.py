@@ -336,7 +336,11 @@ def _small(pixels: Array) -> Array:
 def _read(source: str) -> images.Picture:
     if Path(source).is_file() and Path(source).stat().st_size > limits.PHOTO_MEGABYTES * 2**20:
         raise ImageError(f"{source}: the file is too large")
-    return images.read(source, max_pixels=limits.PHOTO_MEGAPIXELS * 1_000_000)
+    picture = images.read(source, max_pixels=limits.PHOTO_MEGAPIXELS * 1_000_000)
+    height, width = picture.pixels.shape[:2]
+    if max(height, width) > limits.PHOTO_SIDE:
+        raise ImageError(f"{source}: {width} x {height} pixels; a side has at most {limits.PHOTO_SIDE}")
+    return picture
 
 
 def _shown(folder: Path, photo: _Photo, name: str, pixels: Array) -> Path:

@@ -1,7 +1,9 @@
 """What visitors are told when something goes wrong: refusals become short messages, bugs a number."""
 
 import logging
+import re
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,8 @@ from demo import limits
 from zoo.errors import ImageError, ZooError
 
 _log = logging.getLogger(__name__)
+
+_WORD = 80  # characters; what is longer nobody reads
 
 
 @contextmanager
@@ -27,16 +31,23 @@ def in_short(source: str) -> Iterator[None]:
         raise
     except ImageError as error:
         text = " ".join(filter(None, (f"{error.what}.", _sentence(error.remedy), f"This app reads {limits.PHOTOS}.")))
-        raise gr.Error(text.replace(source, Path(source).name), print_exception=False) from error
+        raise gr.Error(_shown(text, source), print_exception=False) from error
     except ZooError as error:
         expected = error.expected and f"expected: {error.expected}"
         text = " ".join(filter(None, (f"{error.what}.", _sentence(expected), _sentence(error.remedy))))
-        raise gr.Error(text.replace(source, Path(source).name), print_exception=False) from error
+        raise gr.Error(_shown(text, source), print_exception=False) from error
     except Exception as error:
         reference = secrets.token_hex(4)
         _log.exception("reference %s", reference)
         text = f"Something went wrong on our side. If it happens again, report it with the reference {reference}."
         raise gr.Error(text, print_exception=False) from error
+
+
+def _shown(text: str, source: str) -> str:
+    """``text`` without the folders of the ``source`` and of temporary files, and without endless words."""
+    text = text.replace(source, Path(source).name)
+    text = re.sub(rf"{re.escape(tempfile.gettempdir())}/(?:[^/\s]+/)*", "", text)
+    return re.sub(rf"(\S{{{_WORD}}})\S+", r"\1…", text)
 
 
 def _sentence(text: object) -> str:

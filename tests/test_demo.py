@@ -308,6 +308,12 @@ def test_a_picture_that_is_too_large_is_refused_with_the_limit(grey_photo: str, 
     assert re.search(r"too large.*30 megapixels", str(_results(grey_photo, ["tint:warm"])[""]))
 
 
+def test_a_picture_that_is_too_long_is_refused_with_the_limit(tmp_path: Path) -> None:
+    Image.new("L", (1, 40_000)).save(tmp_path / "line.png")
+    message = str(_results(str(tmp_path / "line.png"), ["tint:warm"])[""])
+    assert message.startswith("line.png: 1 x 40000 pixels; a side has at most 30000.")
+
+
 def test_a_file_that_is_too_large_is_refused_with_the_limit(grey_photo: str, monkeypatch: Any) -> None:
     monkeypatch.setattr(limits, "PHOTO_MEGABYTES", 0.0001)
     assert re.search(r"the file is too large.*up to 30 MB", str(_results(grey_photo, ["tint:warm"])[""]))

@@ -145,6 +145,27 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     assert not any(path.parent.exists() for path in paths if path)
 
 
+def test_nothing_is_left_behind_by_a_refusal(clip: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    with pytest.raises(gr.Error) as caught:
+        list(films.colorize_one(clip, "refusing"))
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert caught.value.message == "the weights are damaged. Install them again."
+
+
+def test_the_name_of_a_result_is_safe_whatever_is_asked_for(clip: str) -> None:
+    for style in ("x" * 1000, "../../elsewhere", "a/b\0"):
+        with pytest.raises(gr.Error, match=r"model 'tint': unknown style\. Expected: warm or cool\."):
+            list(films.colorize_one(clip, "tint", style))
+
+
+def test_a_stream_without_time_stamps_keeps_its_frames(tmp_path: Path) -> None:
+    source = _make(tmp_path / "raw.h264", sounds=[], prepare=None, times=lambda i: 40 * i)
+    clips.fit(Path(source), tmp_path / "fit.mp4")
+    assert [frame.time for frame in read(tmp_path / "fit.mp4")] == pytest.approx([i / 25 for i in range(12)])
+
+
 # Stopping
 
 

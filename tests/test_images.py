@@ -107,6 +107,7 @@ EXACT = {
     "tiff 16 big endian": (tiff(GREY16, byteorder=">"), GREY16, None),
     "tiff 16 white is zero": (tiff(65535 - GREY16, photometric="miniswhite"), GREY16, None),
     "tiff 16 rgb": (tiff(RGB16, photometric="rgb"), RGB16, None),
+    "tiff 16 big": (tiff(RGB16, photometric="rgb", bigtiff=True), RGB16, None),
     "tiff 16 tiles": (
         tiff(RGB16, photometric="rgb", tile=(16, 16), compression="lzw", predictor=True),
         RGB16,
@@ -387,6 +388,15 @@ def test_exif_of_a_tiff_says_nothing_of_its_storage(tmp_path: Path) -> None:
     tags = exif_of(images.read(path).exif)
     assert tags[270] == "A street in Paris"
     assert not {256, 257, 258, 259, 273, 277, 279, 34675} & set(tags)
+
+
+def test_what_a_deep_big_tiff_says_is_read(tmp_path: Path) -> None:
+    said = {"resolution": (300, 150), "resolutionunit": 2, "description": "A street", "iccprofile": profiles.srgb()}
+    data = tiff(RGB16, photometric="rgb", bigtiff=True, metadata=None, extratags=[(274, 3, 1, 6, True)], **said)
+    picture = read(data, tmp_path, "a.tif")
+    assert (picture.pixels == RGB16[::-1].swapaxes(0, 1)).all()
+    assert picture.dpi == (150, 300)
+    assert exif_of(picture.exif)[270] == "A street"
 
 
 def test_thumbnail_is_dropped(tmp_path: Path) -> None:
@@ -919,3 +929,9 @@ def test_damaged_files_give_a_picture_or_an_image_error(case: str, tmp_path: Pat
         else:
             assert picture.pixels.dtype in (np.uint8, np.uint16)
             assert picture.pixels.size
+
+
+def test_what_png_cannot_hold_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"choose \.tif: PNGs have sides of at most a million"):
+        images.write(tmp_path / "line.png", np.zeros((1_000_001, 1), np.uint8))
+    assert list(tmp_path.iterdir()) == []

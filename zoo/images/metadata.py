@@ -49,6 +49,19 @@ def parsed(data: bytes | None, name: str) -> Image.Exif:
     return _lenient(lambda: _tried(_parse(data or b"")), Image.Exif(), name)
 
 
+def of_big_tiff(page: Any) -> Image.Exif:
+    """The tags of a tifffile page that are words, numbers or a profile: Pillow's Exif cannot read those of BigTIFF."""
+    exif = Image.Exif()
+    for tag in page.tags:
+        if tag.code in (_X, _Y) and isinstance(tag.value, tuple) and len(tag.value) == 2 and tag.value[1]:
+            exif[tag.code] = tag.value[0] / tag.value[1]
+        elif tag.code in (ExifTags.Base.Orientation, _UNIT) and isinstance(tag.value, int):
+            exif[tag.code] = int(tag.value)  # of an enumeration
+        elif tag.code == ExifTags.Base.InterColorProfile or (tag.code not in _STRUCTURE and isinstance(tag.value, str)):
+            exif.setdefault(tag.code, tag.value)
+    return exif
+
+
 def orientation(exif: Image.Exif) -> int:
     """How the stored picture lies, 1 to 8 as in EXIF; 1 where it is not said or nonsense."""
     value = exif.get(ExifTags.Base.Orientation)

@@ -306,9 +306,10 @@ def _read_deep_tiff(file: IO[bytes], name: str, max_pixels: int) -> Picture | No
         if page.bitspersample <= 8:
             return None
         pixels, alpha = deep.tiff_arrays(page, name)
+        exif = metadata.of_big_tiff(page) if tiff.is_bigtiff else Image.Exif()
     file.seek(0)
-    exif = Image.Exif()
     with metadata.logged_warnings(name):
-        exif.load_from_fp(file)
+        if not exif:
+            exif.load_from_fp(file)
         info = {"icc_profile": exif.get(ExifTags.Base.InterColorProfile)}
     return _finished(pixels, alpha, info, exif, metadata.orientation(exif), "TIFF", name)

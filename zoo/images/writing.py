@@ -163,10 +163,11 @@ def write(
 
 
 def _refusal(name: str, kind: str, error: Exception) -> ImageError:
+    others = "choose .tif: PNGs have sides of at most a million pixels"
     return ImageError(
         f"{name}: cannot be written as {kind}",
         found=str(error) or type(error).__name__,
-        remedy="choose .png or .tif: other formats limit the size of a picture",
+        remedy=others if kind == "PNG" else "choose .png or .tif: other formats limit the size of a picture",
     )
 
 
