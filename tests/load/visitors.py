@@ -196,9 +196,38 @@ def video(visitor: Visitor, rng: random.Random, folder: Path) -> None:
         shutil.rmtree(answer.parent, ignore_errors=True)
 
 
+def compare(visitor: Visitor, rng: random.Random, folder: Path) -> None:
+    """A photo through ``/compare``, with two models."""
+    path = folder / f"photo of {visitor.number}.png"
+    own = visitor.picture(rng, rng.choice(SIZES[:5]))
+    Image.fromarray(own).save(path)
+    names = [":".join(filter(None, model)) for model in rng.sample(MODELS, 2)]
+    answers = visitor.ask("compare", handle_file(path), names, round(rng.uniform(0.6, 1.6), 2))
+    if [each["caption"] for each in answers] != names:
+        raise Wrong(f"{names} were asked for, {[each['caption'] for each in answers]} came")
+    for each in answers:
+        with Image.open(each["image"]) as image:
+            check_picture(own, np.asarray(image.convert("RGB")))
+        shutil.rmtree(Path(each["image"]).parent, ignore_errors=True)
+
+
+def report(visitor: Visitor, rng: random.Random, folder: Path) -> None:
+    """Two photos in color through ``/report``."""
+    paths = [folder / f"photo {n} of visitor {visitor.number}.png" for n in range(2)]
+    for path in paths:
+        Image.fromarray(visitor.picture(rng, (320, 240))).save(path)
+    answer = Path(visitor.ask("report", [handle_file(path) for path in paths], ["fusion:faithful"]))
+    text = answer.read_text(encoding="utf-8").replace("<wbr>", "")
+    shutil.rmtree(answer.parent, ignore_errors=True)
+    if not all(path.name in text for path in paths):
+        raise Wrong("it is the report on other photos")
+
+
 KINDS: dict[str, tuple[Callable[[Visitor, random.Random, Path], None], float]] = {
-    "colorize": (colorize, 0.85),
-    "video": (video, 0.15),
+    "colorize": (colorize, 0.75),
+    "compare": (compare, 0.1),
+    "video": (video, 0.13),
+    "report": (report, 0.02),
 }
 
 PHOTOS = sorted([*ROOT.joinpath("demo/examples").glob("*.jpg"), *ROOT.joinpath("tests/photos").glob("*.jpg")])
