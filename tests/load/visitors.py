@@ -132,9 +132,9 @@ class Visitor:
         self.tally.waited(endpoint, time.monotonic() - begin)
         return answer
 
-    def picture(self, rng: random.Random, size: tuple[int, int]) -> Array:
+    def picture(self, rng: random.Random, size: tuple[int, int], *, in_color: bool = False) -> Array:
         """A part of one of the repository's photos under this visitor's stripes; (H, W, 3), uint8, of size (W, H)."""
-        with Image.open(rng.choice(PHOTOS)) as photo:
+        with Image.open(rng.choice(IN_COLOR if in_color else PHOTOS)) as photo:
             photo.draft("RGB", (size[0] * 2, size[1] * 2))
             whole = photo.convert("RGB")
         width, height = (side * rng.uniform(0.5, 1) for side in whole.size)
@@ -215,7 +215,7 @@ def report(visitor: Visitor, rng: random.Random, folder: Path) -> None:
     """Two photos in color through ``/report``."""
     paths = [folder / f"photo {n} of visitor {visitor.number}.png" for n in range(2)]
     for path in paths:
-        Image.fromarray(visitor.picture(rng, (320, 240))).save(path)
+        Image.fromarray(visitor.picture(rng, (320, 240), in_color=True)).save(path)
     answer = Path(visitor.ask("report", [handle_file(path) for path in paths], ["fusion:faithful"]))
     text = answer.read_text(encoding="utf-8").replace("<wbr>", "")
     shutil.rmtree(answer.parent, ignore_errors=True)
@@ -230,7 +230,8 @@ KINDS: dict[str, tuple[Callable[[Visitor, random.Random, Path], None], float]] =
     "report": (report, 0.02),
 }
 
-PHOTOS = sorted([*ROOT.joinpath("demo/examples").glob("*.jpg"), *ROOT.joinpath("tests/photos").glob("*.jpg")])
+IN_COLOR = sorted(ROOT.joinpath("tests/photos").glob("*.jpg"))
+PHOTOS = sorted([*ROOT.joinpath("demo/examples").glob("*.jpg"), *IN_COLOR])
 
 
 # What is checked
