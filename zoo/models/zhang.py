@@ -37,7 +37,9 @@ _BIN_COLUMNS = (
     (50, 90), (20, 90), (0, 90), (-20, 90), (-30, 100), (-40, 100), (-50, 100), (-50, 100), (-60, 100), (-70, 100),
     (-80, 90), (-80, 90), (-90, 90), (-100, 90), (-100, 80), (-110, 80), (-110, 80), (-110, 70), (-110, 70), (-90, 0),
 )  # fmt: skip
-_CLASSES_A_SIDE = 23  # siggraph17 classifies on the whole grid from -110 to 110: 529 classes
+# siggraph17 classifies on the whole grid from -110 to 110: 529 classes. Their order in the published head is not
+# known here; it matters to fine-tuning alone, since no answer is made of them.
+_CLASSES_A_SIDE = 23
 
 
 def published_bins() -> Tensor:
@@ -85,7 +87,7 @@ class Eccv16Config:
     """The network's widths, how it learns and how it answers.
 
     Attributes:
-        widths: Channels at the strides 2, 4, 8, and of the five blocks that follow; the published ones fit the weights.
+        widths: Channels at the strides 2, 4 and 8, and of the deep blocks; the third also of the last block.
         rebalancing: lambda of the class rebalancing; 1 weighs all bins alike.
         temperature: Of the annealed mean, unless the caller gives one. The published network answers with the plain
             mean, 1; its paper with 0.38.
@@ -183,7 +185,7 @@ class Siggraph17Config:
     """The network's widths and how it learns.
 
     Attributes:
-        widths: Channels at the strides 1, 2, 4 and 8; the published ones fit the weights.
+        widths: Channels at the strides 1, 2, 4 and 8.
         beta: Where smooth-L1 turns from quadratic to linear, in ab units.
         classification_weight: Of the cross-entropy over the grid of classes, beside the colours' smooth-L1.
         hint_rate: Chance that a training picture gets no further hint, so 1 / hint_rate - 1 hints on average; 1 trains
