@@ -117,7 +117,8 @@ class Trainer:
         valid = _spread(self.photos.valid, config.log.valid_photos)
         self.valid = data.centre_crops(valid, config.log.valid_size)
         self.photos.left_out["broken since listed"] = len(valid) - len(self.valid)
-        if not resume and type(model).fit_statistics is not Colorizer.fit_statistics:
+        # Also before a resumed run's state is loaded: a family may keep the statistics out of its state.
+        if type(model).fit_statistics is not Colorizer.fit_statistics:
             model.fit_statistics(self.crops.sample_colors(300, config.seed))
         self.model = model.to(self.accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.train.cache_features:
