@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,10 +56,11 @@ def _results(name: str) -> "Iterator[CheckResult]":
             typer.echo(f"{full}: its weights do not come with an installed package; not checked")
             continue
         typer.echo(f"{full}, with its weights")
-        loaded = contract.attempt("loads", lambda full=full: loading.load(full))  # type: ignore[misc]
+        load = partial(loading.load, full)
+        loaded = contract.attempt("loads", load)
         yield loaded
         for check in contract.QUICK if loaded.passed else ():
-            yield from contract.run(lambda full=full: loading.load(full), [check])  # type: ignore[misc]
+            yield from contract.run(load, [check])
 
 
 def _place(error: BaseException | None, package: str) -> str | None:
