@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from zoo.cli import bench, colorize, evaluate, models, report, video
+from zoo.cli import bench, check, colorize, evaluate, models, report, video
 from zoo.errors import ZooError
 
 
@@ -62,6 +62,7 @@ app.command("show")(models.show)
 app.command("colorize")(colorize.colorize)
 app.command("compare")(colorize.compare)
 app.command("video")(video.video)
+app.command("check")(check.check)
 app.command("bench")(bench.bench)
 app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)

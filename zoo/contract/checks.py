@@ -1,104 +1,34 @@
-"""What every model must do, as plain checks: run by this project's tests, and by `run` on plug-ins.
-
-A check takes a function that makes a new untrained model of the smallest configuration, always the same one.
-"""
+"""The checks themselves, each a function of a `MakeModel`: it returns, or says in a `ContractError` what is wrong."""
 
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.nn import functional as F
 
-from zoo import color, hub, pipeline, registry
+from zoo import color, hub, registry
 from zoo.colorizer import Batch, Colorizer
+from zoo.contract.subjects import WORKING_SIZE, Array, as_dtype, fitted, lightness, picture, training_batch
 from zoo.errors import ImageError, OptionError, ZooError
 from zoo.spec import config_from_mapping
 
 SIZES = ((37, 53), (1, 64), (64, 64))
-AB_STRIDE = 4  # of the true colours in a training batch
 AB_LIMIT = 128.0  # the ab plane of 8-bit Lab
 L_TOLERANCE = {"uint8": 0.3, "uint16": 0.5, "float32": 0.5}  # rounding to 8 bits moves L by up to 0.26
 OVERFIT_STEPS, OVERFIT_SHARE = 40, 0.5
-_WORKING_SIZE = 64  # small, where a check does not depend on it
 
-Array = npt.NDArray[Any]
-MakeModel = Callable[[], Colorizer[Any]]
+MakeModel = Callable[[], Colorizer[Any]]  # a new model, always the same one
 Check = Callable[[MakeModel], None]
 
 
 class ContractError(ZooError):
     """A model that does not do what every model must."""
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """One check of one model; ``problem`` is None where it passed."""
-
-    check: str
-    problem: str | None
-
-    @property
-    def passed(self) -> bool:
-        """Whether the model does what the check asks."""
-        return self.problem is None
-
-
-def maker(name: str) -> MakeModel:
-    """A function that makes the registered model ``name`` in its smallest configuration, untrained; so are its parts.
-
-    Raises:
-        UnknownModelError: No such model, or none of a part's name.
-    """
-    registry.find(name)
-
-    def make() -> Colorizer[Any]:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return _tiny(name).eval()
-
-    return make
-
-
-def _tiny(name: str) -> Colorizer[Any]:
-    spec, cls, _ = registry.find_weights(name)
-    return cls.build(spec, type(spec.config).tiny(), [_tiny(part) for part in spec.parts])
-
-
-def run(model: str | MakeModel) -> list[CheckResult]:
-    """Every check on a registered model, or on the models that a function makes; takes some seconds.
-
-    Raises:
-        UnknownModelError: No such model.
-    """
-    make = maker(model) if isinstance(model, str) else model
-    results = []
-    for name, check in CHECKS.items():
-        problem = None
-        try:
-            check(make)
-        except ZooError as error:
-            problem = str(error)
-        except Exception as error:  # a plug-in may raise anything; the others checks are still of interest
-            problem = f"{type(error).__name__}: {error}"
-        results.append(CheckResult(name, problem))
-    return results
-
-
-def picture(height: int, width: int, seed: int = 0) -> Array:
-    """A made-up colour picture, (H, W, 3) float32 sRGB in [0, 1]: soft blobs with some grain."""
-    rng = np.random.default_rng(seed)
-    blobs = torch.from_numpy(rng.random((1, 3, 4, 4), dtype=np.float32))
-    smooth = F.interpolate(blobs, (height, width), mode="bilinear", align_corners=True)[0].permute(1, 2, 0)
-    return np.clip(smooth.numpy() + rng.normal(0, 0.05, (height, width, 3)), 0, 1).astype(np.float32)
 
 
 # What the network answers
@@ -109,7 +39,7 @@ def check_predict_ab(make: MakeModel) -> None:
     model = make()
     for size in SIZES:
         for count in (1, 3):
-            L = torch.cat([_fitted(model, picture(*size, seed=n)) for n in range(count)])
+            L = torch.cat([fitted(model, picture(*size, seed=n)) for n in range(count)])
             ab = _predict(model, L)
             where = f"predict_ab of L {tuple(L.shape)}"
             scale = {side / own for side, own in zip(L.shape[2:], ab.shape[2:], strict=False)}
@@ -124,7 +54,7 @@ def check_predict_ab(make: MakeModel) -> None:
 def check_batch_of_two(make: MakeModel) -> None:
     """Two pictures in one batch get the colours that each gets alone."""
     model = make()
-    pair = torch.cat([_fitted(model, picture(64, 64, seed)) for seed in (1, 2)])
+    pair = torch.cat([fitted(model, picture(64, 64, seed)) for seed in (1, 2)])
     together = _predict(model, pair)
     alone = torch.cat([_predict(model, L[None]) for L in pair])
     difference = float((together - alone).abs().max())
@@ -134,7 +64,7 @@ def check_batch_of_two(make: MakeModel) -> None:
 def check_options(make: MakeModel) -> None:
     """What ``spec.supports`` names makes a difference, and is the same each time; every style works."""
     model = make()
-    L = _fitted(model, picture(64, 64))
+    L = fitted(model, picture(64, 64))
     plain = _predict(model, L)
     _require(_same(plain, _predict(model, L)), model, "predict_ab differs when it is repeated")
     choices: dict[str, tuple[Any, ...]] = {"style": model.spec.styles, "temperature": (0.1, 1.0), "seed": (1, 2)}
@@ -188,7 +118,7 @@ def check_output(make: MakeModel) -> None:
         if mode in ("LA", "RGBA"):
             image.putalpha(Image.fromarray(alpha))
         image = image if mode == "I;16" else image.convert(mode)
-        result = model.colorize(image, working_size=_WORKING_SIZE)
+        result = model.colorize(image, working_size=WORKING_SIZE)
         own, right = (result.mode, result.size), ("RGBA" if mode in ("LA", "RGBA") else "RGB", image.size)
         _require(own == right, model, f"colorize of a PIL picture of mode {mode}", own, right)
         if mode in ("LA", "RGBA"):
@@ -196,7 +126,7 @@ def check_output(make: MakeModel) -> None:
             _require(kept, model, f"colorize of a PIL picture of mode {mode} changes alpha")
     for size in (*SIZES, (1, 1)):
         for dtype in ("uint8", "uint16", "float32") if size == SIZES[0] else ("uint8",):
-            rgb = _as_dtype(picture(*size), dtype)
+            rgb = as_dtype(picture(*size), dtype)
             for array in (rgb[..., 0], rgb[..., :1], rgb, np.concatenate([rgb, rgb[..., :1]], 2)):
                 out = _colorize(model, array)
                 shape: tuple[int, ...] = (*size, 4 if array.shape[2:] == (4,) else 3)
@@ -206,7 +136,7 @@ def check_output(make: MakeModel) -> None:
                 kept = shape[2] == 3 or np.array_equal(out[..., 3], array[..., 3])
                 _require(kept, model, f"{where} changes alpha")
     batch = torch.from_numpy(np.stack([picture(20, 30, seed) for seed in (1, 2)])).permute(0, 3, 1, 2)
-    found = model.colorize_batch(batch, working_size=_WORKING_SIZE).shape
+    found = model.colorize_batch(batch, working_size=WORKING_SIZE).shape
     _require(found == batch.shape, model, f"colorize_batch of {tuple(batch.shape)}", tuple(found))
 
 
@@ -215,10 +145,10 @@ def check_lightness(make: MakeModel) -> None:
     model = make()
     rgb = picture(37, 53)
     for dtype, tolerance in L_TOLERANCE.items():
-        array = _as_dtype(rgb, dtype)
+        array = as_dtype(rgb, dtype)
         for saturation in (1.0, 10.0):
             result = _colorize(model, array, saturation=saturation)
-            difference = np.abs(_lightness(result) - _lightness(array)).max()
+            difference = np.abs(lightness(result) - lightness(array)).max()
             what = f"L of a {dtype} picture moves (saturation {saturation:g})"
             _require(difference <= tolerance, model, what, difference, f"<= {tolerance}")
 
@@ -252,16 +182,16 @@ def check_input_is_not_changed(make: MakeModel) -> None:
     """Arrays, PIL pictures and tensors that are handed over are as they were."""
     model = make()
     array = picture(37, 53)
-    image = Image.fromarray(_as_dtype(array, "uint8"))
+    image = Image.fromarray(as_dtype(array, "uint8"))
     rgb = torch.from_numpy(array.copy()).permute(2, 0, 1)[None]
-    L = _fitted(model, array)
-    batch = _batch(model)
+    L = fitted(model, array)
+    batch = training_batch(model)
     given = {"an array": array, "a PIL picture": image, "a tensor": rgb, "predict_ab's L": L}
     given |= {"the batch's L": batch.L, "the batch's ab": batch.ab}
     before = {name: np.asarray(value).copy() for name, value in given.items()}
     _colorize(model, array)
-    model.colorize(image, working_size=_WORKING_SIZE)
-    model.colorize_batch(rgb, working_size=_WORKING_SIZE)
+    model.colorize(image, working_size=WORKING_SIZE)
+    model.colorize_batch(rgb, working_size=WORKING_SIZE)
     _predict(model, L)
     for role in model.roles:
         model.loss(batch, role)
@@ -298,7 +228,7 @@ def check_gradients(make: MakeModel) -> None:
     """The loss is a finite number, and every parameter of every role gets a finite gradient from it."""
     model = make().train()
     for role in model.roles:
-        total = model.loss(_batch(model), role).total
+        total = model.loss(training_batch(model), role).total
         _require(total.ndim == 0 and bool(total.isfinite()), model, f"loss of role {role!r}", total, "a finite number")
         own = {id(p) for p in model.parameters_of(role)}
         if not own:
@@ -318,7 +248,7 @@ def check_gradients(make: MakeModel) -> None:
 def check_overfits(make: MakeModel) -> None:
     """One batch of four tiny pictures is learned: the loss falls well below its start."""
     model = make().train()
-    batch = _batch(model)
+    batch = training_batch(model)
     players = {role: list(model.parameters_of(role)) for role in model.roles}
     if not any(players.values()):
         return
@@ -342,7 +272,7 @@ def check_overfits(make: MakeModel) -> None:
 def check_features(make: MakeModel) -> None:
     """What `encode` gives replaces the backbone's own run: the same loss with it as without."""
     model = make()
-    batch = _batch(model)
+    batch = training_batch(model)
     with torch.inference_mode():
         features = model.encode(batch.L)
         if not features:
@@ -370,7 +300,7 @@ def check_save(make: MakeModel) -> None:
     old, new = model.state_dict(), again.state_dict()
     changed = [key for key in old if not torch.equal(old[key], new[key])]
     _require(not changed, model, "tensors change when saved", ", ".join(changed))
-    L = _fitted(model, picture(64, 64))
+    L = fitted(model, picture(64, 64))
     same = _same(_predict(model, L), _predict(again.eval(), L))
     _require(same, model, "answers differently when saved and read back", expected="all that matters in its state")
 
@@ -388,29 +318,6 @@ def check_spec(make: MakeModel) -> None:
                 raise ContractError(f"weights {spec.name}.{weights.tag}: size", found=weights.size_bytes, expected=size)
 
 
-CHECKS: dict[str, Check] = {
-    function.__name__.removeprefix("check_"): function
-    for function in (
-        check_spec,
-        check_predict_ab,
-        check_batch_of_two,
-        check_options,
-        check_other_options,
-        check_color_is_ignored,
-        check_output,
-        check_lightness,
-        check_no_saturation_is_grey,
-        check_same_every_time,
-        check_input_is_not_changed,
-        check_model_is_not_changed,
-        check_gradients,
-        check_overfits,
-        check_features,
-        check_save,
-    )
-}
-
-
 def _require(condition: bool, model: Colorizer[Any], what: str, found: object = None, expected: object = None) -> None:
     if not condition:
         raise ContractError(f"model {model.spec.name!r}: {what}", found=found, expected=expected)
@@ -422,7 +329,7 @@ def _predict(model: Colorizer[Any], L: Tensor, **options: Any) -> Tensor:
 
 
 def _colorize(model: Colorizer[Any], array: Array, **options: Any) -> Array:
-    return model.colorize_array(array, working_size=_WORKING_SIZE, **options)
+    return model.colorize_array(array, working_size=WORKING_SIZE, **options)
 
 
 def _option_error(model: Colorizer[Any], array: Array, option: str, value: Any) -> OptionError:
@@ -435,22 +342,6 @@ def _option_error(model: Colorizer[Any], array: Array, option: str, value: Any) 
     )
 
 
-def _fitted(model: Colorizer[Any], rgb: Array) -> Tensor:
-    """What the network sees of a picture, (1, 1, h, w)."""
-    L = color.lightness(torch.from_numpy(rgb).permute(2, 0, 1)[None])
-    return pipeline.fit(L, model.spec.working_size, model.spec.multiple_of)[0]
-
-
-def _batch(model: Colorizer[Any]) -> Batch:
-    """Four tiny pictures to learn: each lighter than the one before, and all of one colour of its own."""
-    side = -(-_WORKING_SIZE // model.spec.multiple_of) * model.spec.multiple_of
-    grain = torch.from_numpy(np.stack([picture(side, side, seed)[..., 0] for seed in range(4)]))[:, None]
-    L = grain * 20 + torch.tensor([10.0, 30.0, 50.0, 70.0]).view(4, 1, 1, 1)
-    hues = torch.tensor([[20.0, 10.0], [-15.0, 15.0], [5.0, -20.0], [-5.0, 30.0]])
-    side = side // AB_STRIDE
-    return Batch(L, hues[:, :, None, None].expand(4, 2, side, side).contiguous())
-
-
 def _new(model: Colorizer[Any], config: Any) -> Colorizer[Any]:
     """Another network of the same shape, with weights of its own."""
     return type(model).build(model.spec, config, [_new(part, part.config) for part in model.parts])
@@ -458,15 +349,3 @@ def _new(model: Colorizer[Any], config: Any) -> Colorizer[Any]:
 
 def _same(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and bool(torch.equal(one, other))
-
-
-def _as_dtype(rgb: Array, dtype: str) -> Array:
-    return rgb if dtype == "float32" else (rgb * np.iinfo(dtype).max).round().astype(dtype)
-
-
-def _lightness(rgb: Array) -> Array:
-    """L of sRGB of any dtype, in double precision."""
-    top = 1.0 if rgb.dtype.kind == "f" else float(np.iinfo(rgb.dtype).max)
-    planes = torch.from_numpy(rgb.astype(np.float64) / top).permute(2, 0, 1)
-    L: Array = color.rgb_to_lab(planes)[0].numpy()
-    return L
