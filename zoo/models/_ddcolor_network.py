@@ -11,6 +11,7 @@ et al., "Mask2Former", CVPR 2022, whose attention over feature scales the colour
 import math
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -56,7 +57,7 @@ class ConvNeXtBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as ``x``, (N, C, H, W)."""
-        y = self.norm(self.dwconv(x).permute(0, 2, 3, 1))
+        y: Tensor = self.norm(self.dwconv(x).permute(0, 2, 3, 1))
         y = self.pwconv2(F.gelu(self.pwconv1(y))) * self.gamma
         return x + y.permute(0, 3, 1, 2)
 
@@ -72,8 +73,7 @@ class ConvNeXt(nn.Module):
     def __init__(self, widths: Sequence[int], depths: Sequence[int]) -> None:
         super().__init__()
         first = nn.Sequential(nn.Conv2d(3, widths[0], 4, 4), LayerNorm2d(widths[0], _EPS))
-        steps = zip(widths, widths[1:], strict=False)
-        later = [nn.Sequential(LayerNorm2d(i, _EPS), nn.Conv2d(i, o, 2, 2)) for i, o in steps]
+        later = [nn.Sequential(LayerNorm2d(i, _EPS), nn.Conv2d(i, o, 2, 2)) for i, o in pairwise(widths)]
         self.downsample_layers = nn.ModuleList([first, *later])
         self.stages = nn.ModuleList(
             nn.Sequential(*(ConvNeXtBlock(width) for _ in range(depth)))
@@ -168,7 +168,7 @@ class SpectralConv2d(nn.Module):
 
 
 def batch_norm(norm: nn.BatchNorm2d, x: Tensor, sigma: Tensor) -> Tensor:
-    """``norm`` of x / sigma; where nothing is to be learned without dividing x: its statistics are multiplied instead."""
+    """``norm`` of x / sigma; where nothing is learned, its statistics are multiplied instead of x divided."""
     if norm.training or sigma.requires_grad:
         return cast(Tensor, norm(x / sigma))
     mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
@@ -178,7 +178,7 @@ def batch_norm(norm: nn.BatchNorm2d, x: Tensor, sigma: Tensor) -> Tensor:
 
 
 def blur(x: Tensor) -> Tensor:
-    """The mean of each pixel and those above, to the left, and both; against the pattern that pixel shuffling leaves."""
+    """The mean of each pixel and those above, to the left, and both: against the pattern that shuffling leaves."""
     return F.avg_pool2d(F.pad(x, (1, 0, 1, 0), mode="replicate"), 2, 1)
 
 
@@ -386,8 +386,8 @@ class Decoder(nn.Module):
         count, channels, height, width = x.shape
         rows = x.permute(0, 2, 3, 1).flatten(1, 2)  # (N, h * w, C)
         sigma = conv.sigma()
-        weight = conv.weight_orig.flatten(1).unflatten(0, (channels, _SHUFFLE**2))  # (C, 16, C)
-        bias = (cast(Tensor, conv.bias) * sigma).unflatten(0, (channels, _SHUFFLE**2))
+        weight = conv.weight_orig.flatten(1).view(channels, _SHUFFLE**2, channels)
+        bias = (cast(Tensor, conv.bias) * sigma).view(channels, _SHUFFLE**2)
         matrix = (matrix.float() / sigma).transpose(1, 2)
         planes = []
         for own, offset in zip(weight.unbind(1), bias.unbind(1), strict=True):

@@ -181,7 +181,7 @@ class DDColor(Colorizer[DDColorConfig]):
         refine = cast(SpectralConv2d, self.refine_net.get_submodule("0.0"))
         with torch.autocast(L.device.type, enabled=False):
             weight = refine.weight_orig.flatten(1) / refine.sigma()
-            from_queries, from_picture = weight.split([self.config.queries, 3], 1)
+            from_queries, from_picture = weight[:, :-3], weight[:, -3:]
             matrix = from_queries @ queries.float()  # (N, 2, C)
         ab = self.decoder.mixed(pixels, matrix)
         with torch.autocast(L.device.type, enabled=False):
@@ -197,7 +197,7 @@ class DDColor(Colorizer[DDColorConfig]):
         ab = self(batch.L, batch.features)
         config = self.config
         parts = {
-            "pixels": F.l1_loss(F.adaptive_avg_pool2d(ab, batch.ab.shape[-2:]), batch.ab),
+            "pixels": F.l1_loss(F.adaptive_avg_pool2d(ab, (batch.ab.shape[2], batch.ab.shape[3])), batch.ab),
             "colorfulness": 1 - colorfulness(to_rgb(batch.L, ab) * 255).mean() / 100,
         }
         total = config.pixel_weight * parts["pixels"] + config.colorfulness_weight * parts["colorfulness"]
@@ -245,4 +245,5 @@ def colorfulness(rgb: Tensor) -> Tensor:
     means = opponents.mean(2)
     # As norms, because the gradient of a norm is finite at zero, where a picture has no colour.
     deviations = torch.linalg.vector_norm(opponents - means[:, :, None], dim=2) / opponents.shape[2] ** 0.5
-    return torch.linalg.vector_norm(deviations, dim=1) + 0.3 * torch.linalg.vector_norm(means, dim=1)
+    found: Tensor = torch.linalg.vector_norm(deviations, dim=1) + 0.3 * torch.linalg.vector_norm(means, dim=1)
+    return found
