@@ -111,7 +111,7 @@ class Encoder(nn.Module):
             WeightsError: They are not to be had.
         """
         state = dict(self.arch.state_dict())
-        for key, value in pretrained_state(name, remedy="go online once, or set 'pretrained' to none").items():
+        for key, value in pretrained_state(name, remedy="go online once, or set train.pretrained=false").items():
             for theirs, ours in _FROM_TIMM:
                 key = re.sub(theirs, ours, key)
             if key in state:  # all but the classifier itself
