@@ -43,7 +43,9 @@ def untrained(config: DDColorConfig | None = None, seed: int = 0) -> DDColor:
     torch.manual_seed(seed)
     model = DDColor(config or DDColorConfig.tiny()).eval()
     for key, tensor in model.state_dict().items():
-        if key.endswith("running_var") or (tensor.ndim == 1 and key.endswith((".weight", ".gamma"))):
+        if key.endswith("running_var"):
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.01)  # some so small that epsilon shows
+        elif tensor.ndim == 1 and key.endswith((".weight", ".gamma")):
             tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
         elif key.endswith(("running_mean", ".bias", "in_proj_bias")):
             tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.3)
