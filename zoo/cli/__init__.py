@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from zoo.cli import bench, colorize, evaluate, models, report, video
+from zoo.cli import bench, colorize, evaluate, hub, models, report, video
 from zoo.errors import ZooError
 
 
@@ -65,6 +65,9 @@ app.command("video")(video.video)
 app.command("bench")(bench.bench)
 app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)
+app.command("pull")(hub.pull)
+app.command("cache")(hub.cache)
+app.command("convert")(hub.convert)
 
 
 def main() -> None:
