@@ -30,7 +30,8 @@ class Repository:
     def add(self, files: dict[str, bytes]) -> str:
         """A commit of these files and all before; its digits."""
         every = {**(self.commits[-1][1] if self.commits else {}), **files}
-        digest = hashlib.sha1(repr((len(self.commits), sorted(every.items()))).encode()).hexdigest()
+        contents = sorted((name, _oid(data)) for name, data in every.items())
+        digest = hashlib.sha1(repr((len(self.commits), contents)).encode()).hexdigest()
         self.commits.append((digest, every))
         return digest
 
@@ -248,12 +249,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
             return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        whole = b""
+        whole = bytearray()
         while size := int(self.rfile.readline().split(b";")[0], 16):
             whole += self.rfile.read(size)
             self.rfile.readline()
         self.rfile.readline()
-        return whole
+        return bytes(whole)
 
     def _refuse(self, status: int, code: str, headers: dict[str, str] | None = None) -> None:
         said = {"X-Error-Message": self.hub.says[code]} if code in self.hub.says else {}

@@ -7,19 +7,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hub_server import TOKEN, HubServer, Repository, folder_files, point_client_at, serving
+from hub_server import TOKEN, HubServer, Repository, folder_files, point_client_at
 from safetensors.torch import load_file
 from torch import Tensor
 
 import zoo
-from zoo import contract, hub, pulling, registry
+from zoo import hub, pulling, registry
 from zoo.colorizer import Colorizer
 from zoo.errors import ConfigError, UnknownModelError, WeightsError
 from zoo.loading import describe, is_here, load
@@ -35,18 +34,6 @@ def _answer(model: Colorizer[Any]) -> Tensor:
 
 
 @pytest.fixture
-def tiny() -> Colorizer[Any]:
-    return contract.maker("regression")()
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    with serving() as started:
-        point_client_at(started.url, tmp_path / "home", monkeypatch)
-        yield started
-
-
-@pytest.fixture
 def files(tiny: Colorizer[Any], tmp_path: Path) -> dict[str, bytes]:
     return folder_files(tiny.save(tmp_path / "upstream"))
 
@@ -54,22 +41,6 @@ def files(tiny: Colorizer[Any], tmp_path: Path) -> dict[str, bytes]:
 @pytest.fixture
 def commit(server: HubServer, files: dict[str, bytes]) -> str:
     return server.add(REPO, files)
-
-
-@pytest.fixture
-def register(tiny: Colorizer[Any], registry_sandbox: None) -> Callable[..., WeightsSpec]:
-    """`register(repo_id=..., sha256=...)`: weights of `regression` that fit `tiny`, its only ones."""
-
-    def add(**place: Any) -> WeightsSpec:
-        spec, cls = registry.find("regression")
-        known = {"tag": "far", "sha256": None, "size_bytes": None, "license": "CC0-1.0", "commercial_use": True}
-        weights = WeightsSpec(**known, training_data=("made up",), source_url=None, config=tiny.config)
-        weights = replace(weights, **place)
-        registry._models["regression"] = (replace(spec, weights=(weights,)), cls)
-        registry.check(registry.find("regression")[0])
-        return weights
-
-    return add
 
 
 def _go_offline(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,13 +35,6 @@ def _answer(model: Colorizer[Any]) -> Tensor:
 
 
 @pytest.fixture
-def tiny() -> Colorizer[Any]:
-    """A `regression` of the smallest configuration, whose weights half precision holds exactly."""
-    model = contract.maker("regression")()
-    return model.half().float()
-
-
-@pytest.fixture
 def package(
     tiny: Colorizer[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry_sandbox: None
 ) -> Callable[..., WeightsSpec]:

@@ -3,6 +3,7 @@
 import datetime
 import logging
 import pickle
+import re
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,7 @@ _log = logging.getLogger(__name__)
 _INSIDE = ("params_ema", "params", "state_dict", "model")  # where published files keep the state
 _PARALLEL = "module."  # what DataParallel puts before each key
 _SHOWN = 5
+_REFUSED = re.compile(r"GLOBAL (\S+)")
 
 
 class _Published(NamedTuple):
@@ -68,10 +70,11 @@ def pull(name: str, *, trust_first_use: bool = False) -> Path:
                 "what is fetched later must be the same",
             )
         file, revision, mine = _fetched(published, record)
-        path = _convert(published, file, published.url, revision, record)
-        if mine:
-            hub.forget(file)
-        return path
+        try:
+            return _convert(published, file, published.url, revision, record)
+        finally:
+            if mine:
+                hub.forget(file)
 
 
 def from_file(file: Path, name: str) -> Path:
@@ -92,38 +95,41 @@ def from_file(file: Path, name: str) -> Path:
         return _convert(published, file, file.name, None, record)
 
 
-def published_state(file: Path) -> dict[str, Tensor]:
+def published_state(file: Path, called: str | None = None) -> dict[str, Tensor]:
     """The tensors of a pickle, which is opened without running anything of it.
 
     Args:
         file: Written by ``torch.save``: a state dict, or a dictionary that has one as ``params``, ``state_dict`` or
             ``model``.
+        called: What errors call it; None is its path.
 
     Raises:
         WeightsError: It is no such file, or holds objects that only running code would make.
     """
+    where = called or str(file)
     try:
         with file.open("rb") as opened:
             head = opened.read(512)
     except OSError as error:
-        raise WeightsError(f"{file} cannot be read", found=error.strerror) from error
+        raise WeightsError(f"{where} cannot be read", found=error.strerror) from error
     if head.lstrip()[:1] == b"<":
         raise WeightsError(
-            f"{file} is a web page, not weights", remedy="the address has moved or wants a click: fetch it in a browser"
+            f"{where} is a web page, not weights",
+            remedy="the address has moved or wants a click: fetch it in a browser",
         )
     try:
         # Old files are no zip archives, and are read whole.
         loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file) or None)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{file} holds more than tensors, or is damaged",
-            found=_first_lines(error),
+            f"{where} holds more than tensors, or is damaged",
+            found=_reason(error),
             expected="a file of torch.save with tensors alone",
             remedy="it is not opened, because that could run code; save the network's state_dict() where it was made",
         ) from error
     except (RuntimeError, OSError, ValueError, EOFError, KeyError, AttributeError, TypeError) as error:
-        raise WeightsError(f"{file} is not a file of torch.save, or is damaged", found=_first_lines(error)) from error
-    return _state_in(loaded, file)
+        raise WeightsError(f"{where} is not a file of torch.save, or is damaged", found=_reason(error)) from error
+    return _state_in(loaded, where)
 
 
 def _published(name: str) -> _Published:
@@ -189,8 +195,8 @@ def _convert(published: _Published, file: Path, upstream: str, revision: str | N
     """Write the safetensors file, then the record that makes it count."""
     name, weights = published.name, published.weights
     network = loading.network(name)
-    state = type(network).from_published(published_state(file))
-    loading.check_fit(network, state, f"{name}: {file.name}")
+    state = type(network).from_published(published_state(file, upstream))
+    loading.check_fit(network, state, f"{name}: {upstream}")
     path = converted.weights_path(name)
     with converted.replacing(path) as made:
         # Copies, because the file may keep two names for one tensor, and is mapped, not read.
@@ -212,19 +218,19 @@ def _convert(published: _Published, file: Path, upstream: str, revision: str | N
     return path
 
 
-def _state_in(loaded: Any, file: Path) -> dict[str, Tensor]:
+def _state_in(loaded: Any, where: str) -> dict[str, Tensor]:
     """The state among what a file holds."""
     if isinstance(loaded, dict) and not any(isinstance(value, Tensor) for value in loaded.values()):
         inside = [loaded[key] for key in _INSIDE if isinstance(loaded.get(key), dict)]
         if inside:
-            return _state_in(inside[0], file)
+            return _state_in(inside[0], where)
     if not isinstance(loaded, dict) or not loaded:
-        raise WeightsError(f"{file} holds no state dict", found=type(loaded).__name__, expected="tensors by name")
+        raise WeightsError(f"{where} holds no state dict", found=type(loaded).__name__, expected="tensors by name")
     other = [f"{key}: {type(value).__name__}" for key, value in loaded.items() if not isinstance(value, Tensor)]
     if other:
         more = f" and {len(other) - _SHOWN} more" if len(other) > _SHOWN else ""
         raise WeightsError(
-            f"{file} holds more than a state dict",
+            f"{where} holds more than a state dict",
             found=", ".join(other[:_SHOWN]) + more,
             expected=f"tensors by name, or these as {', '.join(_INSIDE)}",
         )
@@ -233,8 +239,9 @@ def _state_in(loaded: Any, file: Path) -> dict[str, Tensor]:
     return {str(key): value for key, value in loaded.items()}
 
 
-def _first_lines(error: Exception) -> str:
-    """What torch says, without its advice to switch the safety off."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if "Unsupported" in line or "global" in line.lower()]
-    return (told or lines or [type(error).__name__])[0][:300]
+def _reason(error: Exception) -> str:
+    """What torch says, without its advice on how to switch the safety off."""
+    said = str(error)
+    if refused := _REFUSED.search(said):
+        return f"an object of {refused[1]}"
+    return next((line.strip()[:200] for line in said.splitlines() if line.strip()), type(error).__name__)

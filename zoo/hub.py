@@ -313,7 +313,9 @@ def locked(folder: Path, name: str) -> Iterator[None]:
 def hub_error(where: str, error: Exception) -> WeightsError:
     """What a user can do about what the client raised; without secrets that addresses and headers may hold."""
     names = [cls.__name__ for cls in type(error).__mro__]
-    remedy = next((text for name, text in _REMEDIES.items() if name in names), "try again later")
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    other = "log in with `hf auth login`, with a token that may do so" if status in (401, 403) else "try again later"
+    remedy = next((text for name, text in _REMEDIES.items() if name in names), other)
     lines = str(error).strip().splitlines()
     said = _SECRET.sub("...", lines[0]) if lines else ""
     return WeightsError(_SECRET.sub("...", where), found=f"{names[0]}: {said}", remedy=remedy)

@@ -118,15 +118,18 @@ def network(name: str) -> Colorizer[Any]:
     return _find(name).network()
 
 
-def fetch(name: str) -> None:
+def fetch(name: str) -> Path:
     """Bring to this machine what `load` needs of weights that it would find on the Hub; ``name`` as there.
+
+    Returns:
+        The safetensors file, checked.
 
     Raises:
         UnknownModelError: No such model or weights.
         WeightsError: They cannot be had, or are not what was expected.
         ConfigError: The configuration of a repository does not fit its model.
     """
-    _find(name).state_file()
+    return _find(name).state_file()
 
 
 def is_here(name: str) -> bool:

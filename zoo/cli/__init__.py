@@ -68,6 +68,7 @@ app.command("report")(report.report)
 app.command("pull")(hub.pull)
 app.command("cache")(hub.cache)
 app.command("convert")(hub.convert)
+app.command("push")(hub.push)
 
 
 def main() -> None:

@@ -83,3 +83,35 @@ def convert(
     from zoo import convert
 
     typer.echo(str(convert.from_file(file, name)))
+
+
+def push(
+    source: Annotated[str, typer.Argument(help="A folder of Colorizer.save, or a model.", metavar="DIR|NAME")],
+    repo_id: Annotated[str, typer.Option("--repo-id", metavar="OWNER/NAME", help="The repository; made if need be.")],
+    private: Annotated[bool, typer.Option("--private", help="Close a repository that is made now to others.")] = False,
+    license: Annotated[str | None, typer.Option(help="Of the weights, as in SPDX, where none is known.")] = None,
+    training_data: Annotated[
+        list[str] | None, typer.Option(help="What they were trained on, where no registry says; may be repeated.")
+    ] = None,
+    commercial_use: Annotated[
+        bool | None, typer.Option("--commercial-use/--no-commercial-use", help="Where no registry says.")
+    ] = None,
+    cards: Annotated[Path, typer.Option(help="Folder of results and notes, for the card.")] = Path("model_cards"),
+    links: Annotated[str | None, typer.Option(metavar="URL", help="Where relative links of the card start.")] = None,
+) -> None:
+    """Upload a model to the Hugging Face Hub, with a card, and print the entry that pins it in a registry."""
+    from zoo import publishing
+
+    pushed = publishing.push(
+        source,
+        repo_id,
+        private=private,
+        license=license,
+        training_data=training_data or (),
+        commercial_use=commercial_use,
+        cards_folder=cards,
+        links=links,
+    )
+    typer.echo(f"pushed; load it as {pushed.name}")
+    if pushed.entry is not None:
+        typer.echo(f"\n{pushed.entry}")
