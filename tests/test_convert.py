@@ -197,7 +197,7 @@ def test_several_at_once(server: HubServer, publish: Callable[..., WeightsSpec],
         thread.start()
     for thread in threads:
         thread.join()
-    assert done == [pulling.PULLED] * 3
+    assert sorted(done) == sorted([pulling.PULLED, pulling.HERE, pulling.HERE])
     assert server.fetched == [NET]
 
 
@@ -375,6 +375,15 @@ def test_a_family_maps_its_published_keys(
     assert torch.equal(answer(load("regression")), answer(tiny))
 
 
+def test_a_file_that_the_family_does_not_know(
+    publish: Callable[..., WeightsSpec], tiny: Colorizer[Any], monkeypatch: pytest.MonkeyPatch, net: bytes
+) -> None:
+    monkeypatch.setattr(type(tiny), "from_published", lambda state: {"a": state["never there"]})
+    publish(net)
+    with pytest.raises(WeightsError, match=r"is not what Regression was published as; found: KeyError: 'never there'"):
+        pulling.pull("regression")
+
+
 # What is kept
 
 
@@ -394,9 +403,11 @@ def test_half_of_a_conversion_is_none(publish: Callable[..., WeightsSpec], net: 
     assert is_here("regression")  # nothing is hashed for this
     with pytest.raises(WeightsError, match="wrong sha256"):
         load("regression")
-    path.unlink()
-    assert pulling.pull("regression") == pulling.PULLED
-    assert path.read_bytes() == whole
+    for damaged in (True, False):
+        if not damaged:
+            path.unlink()
+        assert pulling.pull("regression") == pulling.PULLED
+        assert path.read_bytes() == whole
     record.write_text("{")
     with pytest.raises(WeightsError, match=r"a damaged record.*delete it"):
         load("regression")

@@ -194,8 +194,11 @@ def test_a_cut_connection_is_gone_on_from_where_it_broke(
     assert list((tmp_path / "home").rglob("*.incomplete")) == []
 
 
-def test_a_slow_server_is_waited_for(server: HubServer, commit: str, files: dict[str, bytes]) -> None:
-    server.delay = 2.2  # longer than the look whether there is a connection
+def test_a_slow_server_is_waited_for(
+    server: HubServer, commit: str, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "_LOOK", 0.2)
+    server.delay = 0.5  # longer than the look whether there is a connection
     assert hub.download(REPO, commit, STATE, None).read_bytes() == files[STATE]
 
 

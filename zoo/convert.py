@@ -42,7 +42,7 @@ class _Published(NamedTuple):
         return known if len(known) == 64 else f"starts with {known}"
 
 
-def pull(name: str, *, trust_first_use: bool = False) -> Path:
+def pull(name: str, *, trust_first_use: bool = False) -> bool:
     """Fetch and convert registered weights that others published as a pickle; nothing is done where they are here.
 
     Args:
@@ -50,16 +50,19 @@ def pull(name: str, *, trust_first_use: bool = False) -> Path:
         trust_first_use: Whether to take what is at the address where its whole sha256 is not known here. What is
             found is recorded, and what is fetched later must match it.
 
+    Returns:
+        Whether they had to be fetched.
+
     Raises:
         UnknownModelError: No such weights.
         WeightsError: They cannot be had, are not what was expected, or do not fit the network.
     """
     published = _published(name)
-    if (path := converted.find(published.name)) is not None:
-        return path
+    if _is_right(published.name):
+        return False
     with hub.locked(converted.folder(), published.name):
-        if (path := converted.find(published.name)) is not None:  # by now another process has brought it
-            return path
+        if _is_right(published.name):  # by now another process has brought it
+            return False
         record = converted.read(published.name)
         known = published.weights.upstream_sha256 or ""
         if record is None and len(known) < 64 and not trust_first_use:
@@ -71,7 +74,8 @@ def pull(name: str, *, trust_first_use: bool = False) -> Path:
             )
         file, revision, mine = _fetched(published, record)
         try:
-            return _convert(published, file, published.url, revision, record)
+            _convert(published, file, published.url, revision, record)
+            return True
         finally:
             if mine:
                 hub.forget(file)
@@ -130,6 +134,12 @@ def published_state(file: Path, called: str | None = None) -> dict[str, Tensor]:
     except (RuntimeError, OSError, ValueError, EOFError, KeyError, AttributeError, TypeError) as error:
         raise WeightsError(f"{where} is not a file of torch.save, or is damaged", found=_reason(error)) from error
     return _state_in(loaded, where)
+
+
+def _is_right(name: str) -> bool:
+    """Whether the conversion of the weights ``name`` (model and tag) is here, and is what was recorded."""
+    path, record = converted.find(name), converted.read(name)
+    return path is not None and record is not None and hub.sha256_of(path) == record.sha256
 
 
 def _published(name: str) -> _Published:
@@ -195,7 +205,14 @@ def _convert(published: _Published, file: Path, upstream: str, revision: str | N
     """Write the safetensors file, then the record that makes it count."""
     name, weights = published.name, published.weights
     network = loading.network(name)
-    state = type(network).from_published(published_state(file, upstream))
+    found = published_state(file, upstream)
+    try:
+        state = type(network).from_published(found)
+    except (KeyError, IndexError, ValueError, RuntimeError) as error:
+        raise WeightsError(
+            f"{name}: {upstream} is not what {type(network).__name__} was published as",
+            found=f"{type(error).__name__}: {error}",
+        ) from error
     loading.check_fit(network, state, f"{name}: {upstream}")
     path = converted.weights_path(name)
     with converted.replacing(path) as made:

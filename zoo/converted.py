@@ -5,7 +5,7 @@ A record is written at the first pull and stays when the weights are removed: wh
 
 import json
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -100,9 +100,7 @@ def replacing(path: Path) -> Iterator[Path]:
     made: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        made = Path(name)
+        made = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
         yield made
         with made.open("rb") as file:
             os.fsync(file.fileno())

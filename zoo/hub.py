@@ -19,12 +19,14 @@ from zoo.spec import WEIGHTS_DIR, WeightsSpec
 CONFIG_FILE, STATE_FILE = "config.json", "model.safetensors"
 PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle")
 _CODE = (".py", ".pyc", ".so", ".dll")
-_TIMEOUT = (3.0, 10.0, 10.0, 10.0)  # seconds to connect, read, write, get a connection; in the client's order
+_CONNECT, _LOOK, _ANSWER = 4.0, 2.0, 10.0  # seconds to wait for a connection; for an answer when looking; for answers
 
 _log = logging.getLogger(__name__)
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
-_HUB_FILE = re.compile(r"https://(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)/(?:resolve|blob|raw)/([^/?#]+)/([^?#]+)")
+_HUB_FILE = re.compile(
+    r"https://(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)/(?:resolve|blob|raw)/([^/?#]+)/([^?#]+)(?:\?download=true)?"
+)
 _SECRET = re.compile(r"\bhf_\w+|(?<=\?)[^\s'\")]+|(?i:\bbearer\s+)\S+")
 _NO_NETWORK = "check the connection (HTTPS_PROXY, HF_ENDPOINT), or bring the files by hand: 'local-dir:PATH'"
 _REMEDIES = {  # the first that fits; by name, because importing the library is put off until it is needed
@@ -356,7 +358,7 @@ def _reach(url: str) -> None:
     from huggingface_hub import get_session
 
     try:
-        get_session().head(url, timeout=(_TIMEOUT[0], 2.0, 2.0, 2.0), follow_redirects=False)
+        get_session().head(url, timeout=(_CONNECT, _LOOK, _LOOK, _LOOK), follow_redirects=False)
     except Exception as error:
         if _is_unreachable(error):
             raise
@@ -369,7 +371,7 @@ def _is_unreachable(error: Exception) -> bool:
 
 
 def _timeout() -> float:
-    return _TIMEOUT  # type: ignore[return-value]  # declared a float, and handed on to a client that takes both
+    return _CONNECT, _ANSWER, _ANSWER, _ANSWER  # type: ignore[return-value]  # declared a float, and handed on to a client that takes both
 
 
 def _few(names: list[str], limit: int = 5) -> str:

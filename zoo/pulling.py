@@ -21,7 +21,7 @@ class Stored(NamedTuple):
     """Weights in a cache of this machine."""
 
     name: str  # of registered weights, model and tag; or hf-hub:OWNER/REPO@COMMIT
-    kind: str  # "converted", "registered" or "repository"
+    kind: str  # "converted", "registered", "repository", or "unfinished"
     size_bytes: int  # 0 where only the record is left
     path: Path
     place: tuple[str, str] | None = None  # repository and commit
@@ -59,11 +59,11 @@ def pull(name: str, *, trust_first_use: bool = False) -> str:
     if spec.parts:
         done = {pull(part, trust_first_use=trust_first_use) for part in spec.parts}
         return next(what for what in (PULLED, HERE, PACKAGED) if what in done)
+    if weights is not None and weights.convert_from:
+        return PULLED if convert.pull(name, trust_first_use=trust_first_use) else HERE
     if loading.is_here(name):
         return PACKAGED if weights is None or weights.packaged else HERE
-    if weights is not None and weights.convert_from:
-        convert.pull(name, trust_first_use=trust_first_use)
-    elif weights is not None and weights.repo_id and weights.sha256 is None:
+    if weights is not None and weights.repo_id and weights.sha256 is None:
         _pull_unknown(f"{spec.name}.{weights.tag}", weights, trust_first_use)
     else:
         loading.fetch(name)
@@ -71,7 +71,7 @@ def pull(name: str, *, trust_first_use: bool = False) -> str:
 
 
 def stored() -> list[Stored]:
-    """The weights that lie in the caches: conversions, registered weights of the Hub, and repositories of models.
+    """What lies in the caches: conversions, registered weights of the Hub, repositories of models, parts of downloads.
 
     Raises:
         WeightsError: A record is damaged, or a cache cannot be read.
@@ -81,6 +81,8 @@ def stored() -> list[Stored]:
         record, weights = converted.read(path.stem), converted.weights_path(path.stem)
         if record is not None and not record.upstream.startswith(loading.HUB):
             found.append(Stored(path.stem, "converted", weights.stat().st_size if weights.is_file() else 0, weights))
+    for path in sorted((hub.home() / "downloads").glob("*.part")):
+        found.append(Stored(Path(path.stem).stem, "unfinished", path.stat().st_size, path))
     cache, known = _scanned(), _registered()
     for repository in cache.repos if cache else ():
         for revision in repository.revisions if repository.repo_type == "model" else ():
