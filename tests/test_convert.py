@@ -440,6 +440,7 @@ def test_the_commands(
         return str(next(line for line in lines if line.startswith("regression")).split()[2])
 
     assert here() == "no"
+    assert call("list").stderr == "weights not here: regression; `colorzoo pull NAME` brings them\n"
     assert "no: `colorzoo pull regression.far`" in call("show", "regression").stdout
     assert "no weights but the packaged ones" in call("cache").stdout
     refused = call("pull", "regression")
@@ -453,6 +454,7 @@ def test_the_commands(
     done = call("pull", "--all", "--trust-first-use")
     assert (done.exit_code, done.stdout) == (0, "regression.far: pulled\n")
     assert here() == "yes"
+    assert call("list").stderr == ""
     specs = {spec["name"]: spec for spec in json.loads(call("list", "--json").stdout)}
     assert specs["regression"]["weights"][0]["here"] is True
     assert "regression.far" in call("cache").stdout

@@ -170,12 +170,13 @@ def _fetched(published: _Published, record: Record | None) -> tuple[Path, str | 
                 hub.fetch(url, target, resume=resume)
                 file, mine = target, True
         except WeightsError as error:
+            by_hand = f"fetch {url} elsewhere (sha256: {published.digits}), then `colorzoo convert FILE --as {name}`"
+            more = [] if error.remedy is None or loading.FOLDER in error.remedy else [error.remedy]
             raise WeightsError(
                 f"weights {name!r} cannot be fetched: {error.what}",
                 found=error.found,
                 expected=error.expected,
-                remedy=f"{error.remedy}; or fetch {url} elsewhere (sha256: {published.digits}), then "
-                f"`colorzoo convert FILE --as {name}`",
+                remedy="; or ".join([*more, by_hand]),
             ) from error
         try:
             _check(published, file, record)

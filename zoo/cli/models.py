@@ -38,6 +38,8 @@ def list_(as_json: AsJson = False) -> None:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         typer.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    if far := [row[0] for row in table if row[2] == "no" and row[1] != "not trained"]:
+        typer.echo(f"weights not here: {', '.join(far)}; `colorzoo pull NAME` brings them", err=True)
 
 
 def show(
