@@ -365,6 +365,7 @@ def test_what_is_stored_is_listed_and_removed(
     assert pulling.stored() == []
     name = f"hf-hub:{REPO}@{commit}"
     far = server.add("someone/far", files)
+    assert far == commit  # as of a copy: what is removed of one stays of the other
     sha256 = hashlib.sha256(files[STATE]).hexdigest()
     register(repo_id="someone/far", revision=far, filename=STATE, sha256=sha256)
     assert pulling.pull(name) == pulling.PULLED

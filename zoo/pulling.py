@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -117,7 +118,9 @@ def remove(name: str) -> list[Stored]:
             if each.place is None:
                 each.path.unlink(missing_ok=True)
             elif cache := _scanned():
-                cache.delete_revisions(each.place[1]).execute()
+                # Of this repository alone: a copy of it has the same commits.
+                repos = frozenset(r for r in cache.repos if (r.repo_type, r.repo_id) == ("model", each.place[0]))
+                replace(cache, repos=repos).delete_revisions(each.place[1]).execute()
     except OSError as error:
         raise WeightsError(f"{name}: cannot be deleted", found=error) from error
     return chosen
