@@ -3,11 +3,14 @@
 import hashlib
 import json
 import logging
+import os
+import re
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +224,29 @@ def test_two_processes_at_once(
         assert bytes.fromhex(out.decode().strip()) == files[STATE]
     assert server.fetched == [STATE] * (1 + spoiled)
     assert len(_blobs(home)) == 1
+
+
+def test_a_terminal_shows_how_far_it_is(server: HubServer, commit: str, tmp_path: Path) -> None:
+    server.plain["net.pth"] = bytes(100_000)
+    code = (
+        f"from pathlib import Path; from zoo import hub; hub.download({REPO!r}, {commit!r}, {STATE!r}, None); "
+        f"hub.fetch({server.url + '/plain/net.pth'!r}, Path({str(tmp_path / 'net.pth')!r}), resume=False)"
+    )
+    environment = server.environment(tmp_path / "home")
+    del environment["HF_HUB_DISABLE_PROGRESS_BARS"]
+    termios = pytest.importorskip("termios")
+    terminal, end = os.openpty()
+    termios.tcsetwinsize(end, (24, 100))
+    done = subprocess.run([sys.executable, "-c", code], env=environment, stderr=end, timeout=60, check=False)
+    os.close(end)
+    shown = b""
+    with suppress(OSError):  # as Linux ends it
+        while more := os.read(terminal, 4096):
+            shown += more
+    os.close(terminal)
+    assert done.returncode == 0, shown.decode()
+    for name in (STATE, "net.pth"):
+        assert re.search(rf"{name}: +100%", shown.decode()), shown.decode()
 
 
 # No network

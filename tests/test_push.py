@@ -146,6 +146,9 @@ def test_a_folder_keeps_its_own_card(logged_in: HubServer, tiny: Colorizer[Any],
     push(str(folder), REPO, license="Apache-2.0")
     card = ModelCard(logged_in.repositories[REPO].commits[-1][1]["README.md"].decode())
     assert card.data.license == "apache-2.0"
+    (folder / "README.md").write_text("---\nlicense: [mit\n---\n# Broken\n")
+    with pytest.raises(WeightsError, match=r"README\.md: its metadata cannot be read"):
+        push(str(folder), REPO, license="Apache-2.0")
     assert weights.training_data == (publishing.NOT_STATED,)
     assert not weights.commercial_use
 

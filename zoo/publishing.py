@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 from zoo import hub, loading, registry
@@ -17,6 +17,9 @@ from zoo.evaluation.candidates import candidate_from
 from zoo.evaluation.results import Result
 from zoo.hub import CONFIG_FILE, STATE_FILE
 from zoo.spec import ModelSpec, WeightsSpec
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCard
 
 CARD_FILE = "README.md"
 NOT_STATED = "not stated"
@@ -75,8 +78,7 @@ def push(
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         _write_model(network, name, folder)
-        own_card = Path(name.removeprefix(loading.FOLDER)) / CARD_FILE if name.startswith(loading.FOLDER) else None
-        text = own_card.read_text(encoding="utf-8") if own_card is not None and own_card.is_file() else None
+        text = _own_card(Path(name.removeprefix(loading.FOLDER))) if name.startswith(loading.FOLDER) else None
         stated = _stated_license(network, text, license)
         weights = _weights(network, folder, repo_id, stated, training_data, commercial_use)
         text = _with_license(text, stated) if text else _card(network, weights, name, repo_id, cards_folder)
@@ -131,9 +133,7 @@ def _stated_license(network: Colorizer[Any], card: str | None, license: str | No
     if network.spec.parts and network.spec.weights:
         known = network.spec.weights[0].license
     if known is None and card is not None:
-        from huggingface_hub import ModelCard
-
-        data = ModelCard(card).data
+        data = _parsed(card).data
         known = data.get("license") if data.get("license") != "other" else data.get("license_name")
     if known is not None and license is not None and known.lower() != license.lower():
         raise OptionError("another licence than the one stated", found=license, expected=known)
@@ -209,13 +209,32 @@ def _matched(
 
 
 def _with_license(card: str, license: str) -> str:
-    from huggingface_hub import ModelCard
-
-    own = ModelCard(card)
+    own = _parsed(card)
     if own.data.get("license") is None:
         for key, value in cards.hub_license(license).items():
             setattr(own.data, key, value)
     return str(own)
+
+
+def _own_card(folder: Path) -> str | None:
+    path = folder.expanduser() / CARD_FILE
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{path} cannot be read", found=error) from error
+
+
+def _parsed(card: str) -> "ModelCard":
+    from huggingface_hub import ModelCard
+
+    try:
+        return ModelCard(card)
+    except Exception as error:  # the library's, and those of the parser that it uses
+        raise WeightsError(
+            f"{CARD_FILE}: its metadata cannot be read",
+            found=str(error).splitlines()[0],
+            expected="YAML between two ---",
+        ) from error
 
 
 def _upload(folder: Path, repo_id: str, private: bool) -> str:
