@@ -54,6 +54,8 @@ class HubServer:
         spoiled: By file name, how many times it goes out with its last byte wrong.
         cut: By file name, after how many bytes the connection breaks, the first time.
         delay: Seconds before each answer.
+        lfs: Whether weights come by git's protocol for large files, as the Hub itself wants, rather than in the commit.
+        large: What came so, by its sha256.
         says: Text of errors, by error code; it is what the Hub adds in a header.
         requests: All of them, method and path.
         tokens: Of those with one, by path.
@@ -65,6 +67,8 @@ class HubServer:
     spoiled: dict[str, int] = field(default_factory=dict)
     cut: dict[str, int] = field(default_factory=dict)
     delay: float = 0.0
+    lfs: bool = False
+    large: dict[str, bytes] = field(default_factory=dict)
     says: dict[str, str] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     ranges: list[str] = field(default_factory=list)
@@ -155,6 +159,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
+    def do_PUT(self) -> None:
+        data = self._body()
+        self.hub.requests.append(f"PUT {self.path}")
+        self.hub.large[hashlib.sha256(data).hexdigest()] = data
+        self._reply(200, {}, b"")
+
     def _answer(self) -> None:
         hub = self.hub
         body = self._body()
@@ -224,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._reply(status, {**headers, "Accept-Ranges": "bytes"}, data[first:], name)
 
     def _written(self, path: str, body: bytes, token: str) -> None:
-        """The answers to what an upload consists of; files come whole in the commit."""
+        """The answers to what an upload consists of."""
         if path == "/api/validate-yaml":
             return self._json({"errors": [], "warnings": []})
         if token != TOKEN:
@@ -236,17 +246,29 @@ class _Handler(BaseHTTPRequestHandler):
             private = asked.get("visibility") == "private" or bool(asked.get("private"))
             self.hub.repositories.setdefault(repo_id, Repository(private=private))
             return self._json({"url": f"{self.hub.url}/{repo_id}"}, 409 if known else 200)
+        if path.endswith(".git/info/lfs/objects/batch"):
+            objects = [
+                {**each, "actions": {"upload": {"href": f"{self.hub.url}/large/{each['oid']}"}}}
+                for each in json.loads(body)["objects"]
+            ]
+            return self._json({"transfer": "basic", "objects": objects})
         repo_id, _, rest = path.removeprefix("/api/models/").partition("/preupload/")
         if rest:
+            names = [file["path"] for file in json.loads(body)["files"]]
+            large = {name for name in names if self.hub.lfs and name.endswith(".safetensors")}
             files = [
-                {"path": file["path"], "uploadMode": "regular", "shouldIgnore": False, "oid": None}
-                for file in json.loads(body)["files"]
+                {"path": name, "uploadMode": "lfs" if name in large else "regular", "shouldIgnore": False, "oid": None}
+                for name in names
             ]
             return self._json({"files": files})
         repo_id = path.removeprefix("/api/models/").partition("/commit/")[0]
         lines = [json.loads(line) for line in body.splitlines() if line.strip()]
         sent = {
-            line["value"]["path"]: base64.b64decode(line["value"]["content"]) for line in lines if line["key"] == "file"
+            line["value"]["path"]: base64.b64decode(line["value"]["content"])
+            if line["key"] == "file"
+            else self.hub.large[line["value"]["oid"]]
+            for line in lines
+            if line["key"] in ("file", "lfsFile")
         }
         commit = self.hub.repositories[repo_id].add(sent)
         return self._json(

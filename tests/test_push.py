@@ -54,9 +54,19 @@ def fresh(logged_in: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return lambda: point_client_at(logged_in.url, tmp_path / "elsewhere", monkeypatch)
 
 
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the client's own, of large files
+@pytest.mark.parametrize("lfs", [False, True])
 def test_a_folder_there_and_back(
-    logged_in: HubServer, tiny: Colorizer[Any], tmp_path: Path, fresh: Callable[[], None], registry_sandbox: None
+    logged_in: HubServer,
+    tiny: Colorizer[Any],
+    tmp_path: Path,
+    fresh: Callable[[], None],
+    registry_sandbox: None,
+    monkeypatch: pytest.MonkeyPatch,
+    lfs: bool,
 ) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)  # its servers have no stand-in
+    logged_in.lfs = lfs
     folder = tiny.save(tmp_path / "saved")
     (folder / "train.log").write_text("is not pushed")
     pushed = push(str(folder), REPO, license="MIT", training_data=("my photos",), commercial_use=True)
@@ -64,6 +74,7 @@ def test_a_folder_there_and_back(
     assert not more
     assert pushed.name == f"hf-hub:{REPO}@{commit}"
     assert set(files) == {"config.json", STATE, "README.md"}
+    assert list(logged_in.large.values()) == ([files[STATE]] if lfs else [])
     assert not logged_in.repositories[REPO].private
     card = ModelCard(files["README.md"].decode())
     assert (card.data.license, card.data.library_name) == ("mit", "colorzoo")
