@@ -4,6 +4,8 @@ import os
 import random
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,11 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import torch
+from hub_server import HubServer, point_client_at, serving
 
 from zoo import contract, registry
+from zoo.colorizer import Colorizer
+from zoo.spec import WeightsSpec
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
 
@@ -95,3 +100,33 @@ def make_picture() -> Callable[..., npt.NDArray[Any]]:
         return rgb if dtype == "float32" else (rgb * np.iinfo(dtype).max).round().astype(dtype)
 
     return make
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A Hub on this machine that huggingface_hub asks, with its caches in ``tmp_path / "home"``."""
+    with serving() as started:
+        point_client_at(started.url, tmp_path / "home", monkeypatch)
+        yield started
+
+
+@pytest.fixture
+def tiny() -> Colorizer[Any]:
+    """A `regression` of the smallest configuration, whose weights half precision holds exactly."""
+    return contract.maker("regression")().half().float()
+
+
+@pytest.fixture
+def register(tiny: Colorizer[Any], registry_sandbox: None) -> Callable[..., WeightsSpec]:
+    """`register(repo_id=..., sha256=...)`: weights ``far`` of `regression` that fit `tiny`, its only ones."""
+
+    def add(**place: Any) -> WeightsSpec:
+        spec, cls = registry.find("regression")
+        known = {"tag": "far", "sha256": None, "size_bytes": None, "license": "CC0-1.0", "commercial_use": True}
+        weights = WeightsSpec(**known, training_data=("made up",), source_url=None, config=tiny.config)
+        weights = replace(weights, **place)
+        registry._models["regression"] = (replace(spec, weights=(weights,)), cls)
+        registry.check(registry.find("regression")[0])
+        return weights
+
+    return add

@@ -310,7 +310,7 @@ PAIRS = (("fusion", "regression"), ("fusion", "regression.alpha"), ("regression"
 
 def test_list_and_show() -> None:
     lines = {line.split()[0]: line.split() for line in call("list").stdout.splitlines()}
-    assert lines["blend"][1:5] == ["parts", "Apache-2.0", "no", f"{size_of_parts() / 1e6:.1f}"]
+    assert lines["blend"][1:6] == ["parts", "yes", "Apache-2.0", "no", f"{size_of_parts() / 1e6:.1f}"]
     register("unknown", "local-dir:somewhere", "fusion")
     assert "of its parts" in call("list").stdout
     shown = json.loads(call("show", "blend", "--json").stdout)

@@ -1,24 +1,21 @@
-"""Loading: packaged weights, folders, the Hub (a stand-in of it on this machine), and everything that is refused."""
+"""Loading: packaged weights, folders, and everything that is refused; tests/test_hub.py has the Hub."""
 
 import hashlib
 import json
-import logging
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 import zoo
-from zoo import contract, hub, registry
+from zoo import contract, registry
 from zoo.colorizer import Colorizer
 from zoo.errors import ConfigError, OptionError, UnknownModelError, WeightsError
 from zoo.loading import describe, load
@@ -35,13 +32,6 @@ def _answer(model: Colorizer[Any]) -> Tensor:
     # In the memory format that load chooses: another order of sums differs in the last bits.
     with torch.inference_mode():
         return model.to(memory_format=torch.channels_last).predict_ab(L)
-
-
-@pytest.fixture
-def tiny() -> Colorizer[Any]:
-    """A `regression` of the smallest configuration, whose weights half precision holds exactly."""
-    model = contract.maker("regression")()
-    return model.half().float()
 
 
 @pytest.fixture
@@ -171,16 +161,6 @@ def test_weights_that_do_not_fit_name_the_first_few(package: Callable[..., Weigh
         load("regression")
 
 
-def test_weights_whose_place_is_not_fit_for_use(package: Callable[..., WeightsSpec]) -> None:
-    place = {"packaged": None, "sha256": None, "source_url": "https://example.org/net.pth"}
-    package(**place, convert_from="https://example.org/net.pth")
-    with pytest.raises(WeightsError, match=r"not converted.*fetch https://example\.org/net\.pth yourself"):
-        load("regression")
-    package(**place, repo_id="a/b", revision="0" * 40, filename="model.safetensors")
-    with pytest.raises(WeightsError, match="no sha256 is known"):
-        load("regression")
-
-
 def test_devices(package: Callable[..., WeightsSpec]) -> None:
     package()
     assert load("regression", device=torch.device("cpu")).device == torch.device("cpu")
@@ -296,196 +276,6 @@ def test_a_config_that_cannot_be_used(
     (folder / "config.json").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(error, match=message):
         load(f"local-dir:{folder}")
-
-
-# The Hub
-
-REPO, COMMIT = "someone/tiny", "0123456789abcdef0123456789abcdef01234567"
-
-
-@dataclass
-class FakeHub:
-    """What the stand-in holds and was asked for; ``spoiled`` files go out damaged so many times."""
-
-    url: str = ""
-    files: dict[str, bytes] = field(default_factory=dict)
-    requests: list[str] = field(default_factory=list)
-    spoiled: dict[str, int] = field(default_factory=dict)
-    gated: bool = False
-
-    @property
-    def fetched(self) -> list[str]:
-        return [r.rsplit("/", 1)[1] for r in self.requests if r.startswith("GET") and "/resolve/" in r]
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    fake: FakeHub
-
-    def do_HEAD(self) -> None:
-        self._serve(body=False)
-
-    def do_GET(self) -> None:
-        self._serve(body=True)
-
-    def log_message(self, *args: Any) -> None:
-        pass
-
-    def _serve(self, body: bool) -> None:
-        fake = self.fake
-        fake.requests.append(f"{self.command} {self.path}")
-        repo, _, rest = self.path.removeprefix("/api/models/").strip("/").partition("/resolve/")
-        repo = repo.partition("/revision/")[0]
-        revision, _, name = rest.partition("/")
-        if repo != REPO:
-            return self._reply(404, {"X-Error-Code": "RepoNotFound"}, b"", body)
-        if fake.gated:
-            return self._reply(403, {"X-Error-Code": "GatedRepo"}, b"", body)
-        if self.path.startswith("/api/models/"):
-            return self._reply(200, {}, json.dumps({"id": REPO, "sha": COMMIT, "siblings": []}).encode(), body)
-        if revision != COMMIT:
-            return self._reply(404, {"X-Error-Code": "RevisionNotFound"}, b"", body)
-        if name not in fake.files:
-            return self._reply(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}, b"", body)
-        data = fake.files[name]
-        large = name.endswith(".safetensors")  # only those are announced with their sha256
-        digest = hashlib.sha256(data) if large else hashlib.sha1(data)
-        if body and fake.spoiled.get(name, 0) > 0:
-            fake.spoiled[name] -= 1
-            data = data[:-1] + bytes([data[-1] ^ 1])
-        return self._reply(200, {"ETag": f'"{digest.hexdigest()}"', "X-Repo-Commit": COMMIT}, data, body)
-
-    def _reply(self, status: int, headers: dict[str, str], data: bytes, body: bool) -> None:
-        self.send_response(status)
-        for key, value in {**headers, "Content-Length": str(len(data))}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
-
-
-@pytest.fixture
-def fake_hub(tiny: Colorizer[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    from huggingface_hub import constants
-
-    folder = tiny.save(tmp_path / "upstream")
-    fake = FakeHub(files={path.name: path.read_bytes() for path in folder.iterdir()})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": fake}))
-    fake.url = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(constants, "ENDPOINT", fake.url)
-    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.partition("/{repo_id}")[2]
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{fake.url}/{{repo_id}}{template}")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield fake
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def _go_offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-
-
-def test_a_pinned_repository_is_fetched_once(fake_hub: FakeHub, tiny: Colorizer[Any]) -> None:
-    name = f"hf-hub:{REPO}@{COMMIT}"
-    model = load(name)
-    assert torch.equal(_answer(model), _answer(tiny))
-    assert model.weights is None
-    assert sorted(fake_hub.fetched) == ["config.json", "model.safetensors"]
-    fake_hub.requests.clear()
-    assert torch.equal(_answer(load(name)), _answer(tiny))
-    assert fake_hub.requests == []
-
-
-def test_an_unpinned_repository_is_resolved_and_the_commit_logged(
-    fake_hub: FakeHub, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING, "zoo"):
-        assert load(f"hf-hub:{REPO}").config == load(f"hf-hub:{REPO}@main").config
-    assert f"hf-hub:{REPO}@{COMMIT}" in caplog.text
-
-
-def test_describe_fetches_the_config_only(fake_hub: FakeHub, tiny: Colorizer[Any]) -> None:
-    assert describe(f"hf-hub:{REPO}@{COMMIT}").config == tiny.config
-    assert fake_hub.fetched == ["config.json"]
-
-
-def test_registered_weights_on_the_hub(fake_hub: FakeHub, package: Callable[..., WeightsSpec]) -> None:
-    sha256 = hashlib.sha256(fake_hub.files["model.safetensors"]).hexdigest()
-    place = {"packaged": None, "repo_id": REPO, "revision": COMMIT, "filename": "model.safetensors"}
-    weights = package(sha256=sha256, **place)
-    assert load("regression").weights is weights
-    package(sha256="0" * 64, **place)
-    with pytest.raises(WeightsError, match=f"wrong sha256; found: {sha256}; expected: {'0' * 64}"):
-        load("regression")
-
-
-def test_damaged_once_is_fetched_again(fake_hub: FakeHub, caplog: pytest.LogCaptureFixture) -> None:
-    fake_hub.spoiled["model.safetensors"] = 1
-    path = hub.download(REPO, COMMIT, "model.safetensors", None)
-    assert path.read_bytes() == fake_hub.files["model.safetensors"]
-    assert fake_hub.fetched == ["model.safetensors"] * 2
-    assert "thrown away" in caplog.text
-
-
-@pytest.mark.parametrize("known", [True, False])
-def test_damaged_twice_is_refused_and_not_kept(fake_hub: FakeHub, tmp_path: Path, known: bool) -> None:
-    fake_hub.spoiled["model.safetensors"] = 2
-    sha256 = hashlib.sha256(fake_hub.files["model.safetensors"]).hexdigest()
-    with pytest.raises(WeightsError, match="wrong sha256") as caught:
-        hub.download(REPO, COMMIT, "model.safetensors", sha256 if known else None)
-    assert caught.value.expected == sha256
-    assert fake_hub.fetched == ["model.safetensors"] * 2
-    assert list((tmp_path / "cache").rglob("*.safetensors")) == []
-    assert [p for p in (tmp_path / "cache").rglob("blobs/*") if p.is_file()] == []
-
-
-def test_damage_in_the_cache_is_seen_and_mended(fake_hub: FakeHub) -> None:
-    path = hub.download(REPO, COMMIT, "model.safetensors", None)
-    path.resolve().write_bytes(b"damaged")
-    assert len(load_file(hub.download(REPO, COMMIT, "model.safetensors", None))) > 0
-
-
-def test_offline(fake_hub: FakeHub, monkeypatch: pytest.MonkeyPatch, tiny: Colorizer[Any]) -> None:
-    name = f"hf-hub:{REPO}@{COMMIT}"
-    with monkeypatch.context() as patch:
-        _go_offline(patch)
-        with pytest.raises(WeightsError, match=r"config\.json; found: .*not in the cache.*'local-dir:PATH'"):
-            load(name)
-        with pytest.raises(WeightsError, match=r"no commit of main.*name a commit that is in the cache"):
-            load(f"hf-hub:{REPO}")
-    assert fake_hub.requests == []
-    load(name)
-    _go_offline(monkeypatch)
-    assert torch.equal(_answer(load(name)), _answer(tiny))
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        (f"hf-hub:someone/else@{COMMIT}", "RepositoryNotFoundError.*check the name"),
-        ("hf-hub:someone/else", "RepositoryNotFoundError.*check the name"),
-        (f"hf-hub:{REPO}@{'9' * 40}", "RevisionNotFoundError.*check the commit"),
-        (f"hf-hub:--/..@{COMMIT}", "HFValidationError.*OWNER/REPO"),
-    ],
-)
-def test_what_the_hub_does_not_have(fake_hub: FakeHub, name: str, message: str) -> None:
-    with pytest.raises(WeightsError, match=message):
-        load(name)
-
-
-def test_a_repository_that_is_not_ours_or_closed(fake_hub: FakeHub) -> None:
-    del fake_hub.files["config.json"]
-    with pytest.raises(WeightsError, match="is it one of colorzoo's"):
-        load(f"hf-hub:{REPO}@{COMMIT}")
-    fake_hub.gated = True
-    with pytest.raises(WeightsError, match=r"GatedRepoError.*ask for access"):
-        load(f"hf-hub:{REPO}@{COMMIT}")
 
 
 def test_save_writes_what_the_readme_says(tiny: Colorizer[Any], tmp_path: Path) -> None:

@@ -296,3 +296,19 @@ def test_models_do_not_share_state_with_their_spec() -> None:
         for parameter in one.parameters():
             parameter.zero_()
     assert any(np.any(p.detach().numpy()) for p in two.parameters())
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ({"upstream_sha256": "9b330a0b", "packaged": "x.safetensors", "sha256": "0" * 64}, "bad upstream_sha256"),
+        ({"upstream_sha256": "9B330A0B", "convert_from": "https://example.org/x.pth"}, "bad upstream_sha256"),
+        ({"upstream_sha256": "", "convert_from": "https://example.org/x.pth"}, "bad upstream_sha256"),
+        ({"convert_from": "file:///x.pth"}, "bad address"),
+    ],
+)
+def test_published_pickles_have_an_address_and_digits(place: dict[str, Any], message: str) -> None:
+    spec = registry.find("regression")[0]
+    weights = replace(spec.weights[0], **({"packaged": None, "sha256": None} | place))
+    with pytest.raises(RegistryError, match=message):
+        registry.check(replace(spec, weights=(weights,)))

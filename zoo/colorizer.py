@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -400,6 +400,45 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         config = {"format_version": FORMAT_VERSION, **_description(self)}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         return folder
+
+    # As huggingface_hub's PyTorchModelHubMixin names them. It is not inherited: it would take pickles, ignore unknown
+    # keys of a config, and load what does not fit without a word.
+
+    @classmethod
+    def from_pretrained(
+        cls: type[SelfT],
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        map_location: str | torch.device | None = None,
+    ) -> SelfT:
+        """The model in a folder or a repository on the Hugging Face Hub, in evaluation mode: `zoo.load` by other names.
+
+        Args:
+            pretrained_model_name_or_path: A folder, OWNER/REPO, or a name as `zoo.load` takes it.
+            revision: Of a repository; a 40-digit commit never changes.
+            map_location: The device.
+
+        Raises:
+            UnknownModelError: No such model, or one of another family than the class that this is called on.
+            WeightsError: See `zoo.load`, and for the others.
+        """
+        from zoo import loading  # here, because it is built on this class
+
+        name = os.fspath(pretrained_model_name_or_path)
+        if Path(name).is_dir():
+            name = f"{loading.FOLDER}{name}"
+        elif "/" in name and not name.startswith((loading.HUB, loading.FOLDER)):
+            name = f"{loading.HUB}{name}"
+        if revision is not None:
+            if not name.startswith(loading.HUB) or "@" in name:
+                raise OptionError("revision goes with a repository", found=name, expected="OWNER/REPO")
+            name = f"{name}@{revision}"
+        return cast(SelfT, loading.load(name, device=map_location, family=cls))
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> Path:
+        """Write what `from_pretrained` reads back, as `save` does; returns the folder."""
+        return self.save(save_directory)
 
     # Inside
 

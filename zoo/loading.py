@@ -12,35 +12,48 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from zoo import hub, registry
+from zoo import converted, hub, registry
 from zoo.colorizer import FORMAT_VERSION, Colorizer
 from zoo.errors import ConfigError, OptionError, UnknownModelError, WeightsError, ZooError
+from zoo.hub import CONFIG_FILE, STATE_FILE
 from zoo.spec import ModelSpec, WeightsSpec, config_from_mapping
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
-CONFIG_FILE, STATE_FILE = "config.json", "model.safetensors"
+_CONFIG_KEYS = {"format_version", "model", "config", "parts"}
 _REPOSITORY = re.compile(r"(?P<repo_id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^@\s]+))?\Z")
 _NAME_AND_STYLE = re.compile(r"(?P<name>(?:(?:hf-hub|local-dir):)?.+?)(?::(?P<style>\w+))?")
 _SHOWN = 5  # entries that do not fit are named up to here
 
 
-def load(name: str, *, device: str | torch.device | None = None) -> Colorizer[Any]:
+def load(
+    name: str, *, device: str | torch.device | None = None, family: type[Colorizer[Any]] = Colorizer
+) -> Colorizer[Any]:
     """The model with its weights, in evaluation mode and float32.
+
+    The network is asked for what is neither packaged nor in the cache: a repository on the Hub, or registered weights
+    that lie there. What others published otherwise is fetched by `colorzoo pull` alone.
 
     Args:
         name: ``fusion``, ``fusion.TAG`` for other weights than the default, ``hf-hub:OWNER/REPO@COMMIT``, or
             ``local-dir:PATH`` for a folder that `Colorizer.save` wrote. Without a commit, the Hub is asked for the
             present one, which is logged.
         device: As torch names it; None is the CPU.
+        family: What it must be one of.
 
     Raises:
-        UnknownModelError: No such model or weights.
+        UnknownModelError: No such model or weights, or one of another family.
         WeightsError: Weights that are missing, damaged or do not fit the network.
         ConfigError: The configuration of a folder or repository does not fit its model.
         RegistryError: A model that is made of others promises what they cannot keep.
         OptionError: No such device.
     """
     source = _find(name)
+    if not issubclass(source.cls, family):
+        raise UnknownModelError(
+            f"{name}: not a model of family {family.__name__}",
+            found=f"model {source.spec.name!r} of family {source.cls.__name__}",
+            remedy="use `zoo.load`, or `Colorizer.from_pretrained`, which take every family",
+        )
     model = source.network()
     _fill_from(source, model)
     try:
@@ -91,7 +104,54 @@ def parameters(name: str) -> int:
         WeightsError: A folder or repository that cannot be read.
         ConfigError: Its configuration does not fit its model.
     """
-    return sum(p.numel() for p in _find(name).network().parameters())
+    return sum(p.numel() for p in network(name).parameters())
+
+
+def network(name: str) -> Colorizer[Any]:
+    """The network without its weights; ``name`` as for `load`.
+
+    Raises:
+        UnknownModelError: No such model or weights.
+        WeightsError: A folder or repository that cannot be read.
+        ConfigError: Its configuration does not fit its model.
+    """
+    return _find(name).network()
+
+
+def fetch(name: str) -> Path:
+    """Bring to this machine what `load` needs of weights that it would find on the Hub; ``name`` as there.
+
+    Returns:
+        The safetensors file, checked.
+
+    Raises:
+        UnknownModelError: No such model or weights.
+        WeightsError: They cannot be had, or are not what was expected.
+        ConfigError: The configuration of a repository does not fit its model.
+    """
+    return _find(name).state_file()
+
+
+def is_here(name: str) -> bool:
+    """Whether `load` would find the weights without the network; ``name`` as there.
+
+    Nothing is hashed: a damaged file shows when it is loaded. A model that needs no weights is here, one that is not
+    trained yet is not.
+
+    Raises:
+        UnknownModelError: No such model or weights.
+        WeightsError: A record of converted weights that cannot be read.
+    """
+    files = (CONFIG_FILE, STATE_FILE)
+    if name.startswith(FOLDER):
+        folder = Path(name.removeprefix(FOLDER))
+        return all((folder.expanduser() / file).is_file() for file in files)
+    if name.startswith(HUB):
+        repo_id, revision = _repository(name)
+        if not hub.is_commit(revision):  # the Hub would be asked for one
+            return False
+        return all(hub.cached(repo_id, str(revision), file) is not None for file in files)
+    return _is_here(_find(name))
 
 
 class _Source(NamedTuple):
@@ -129,11 +189,21 @@ class _Source(NamedTuple):
             return path
         if weights.repo_id is not None and weights.sha256 is not None:
             return hub.download(weights.repo_id, str(weights.revision), str(weights.filename), weights.sha256)
+        found = None if weights.repo_id else converted.find(self.full_name)
+        if found is not None and weights.sha256 is not None:
+            hub.verify_sha256(found, weights.sha256)
+            return found
         raise WeightsError(
-            f"weights {self.name!r} cannot be fetched",
-            found="no sha256 is known of them" if weights.repo_id else "they are not converted to safetensors",
-            remedy=f"fetch {weights.source_url or weights.repo_id} yourself and load it as '{FOLDER}PATH'",
+            f"weights {self.full_name!r} are not here",
+            found="no sha256 is known of them yet" if weights.repo_id else "they are not converted to safetensors yet",
+            remedy=f"`colorzoo pull {self.full_name}` does so once"
+            + ("" if weights.repo_id else f"; `colorzoo convert FILE --as {self.full_name}` for a file of your own"),
         )
+
+    @property
+    def full_name(self) -> str:
+        """Of registered weights: model and tag."""
+        return f"{self.spec.name}.{self.weights.tag}" if self.weights else self.name
 
 
 def _find(name: str) -> _Source:
@@ -147,15 +217,42 @@ def _find(name: str) -> _Source:
             raise WeightsError(f"{name}: not a folder", found=error) from error
         return _read_config(config_file, name)._replace(folder=folder)
     if name.startswith(HUB):
-        match = _REPOSITORY.match(name.removeprefix(HUB))
-        if match is None:
-            raise UnknownModelError(f"{name!r} names no repository", expected=f"{HUB}OWNER/REPO@COMMIT")
-        repository = (match["repo_id"], hub.resolve(match["repo_id"], match["revision"]))
+        repo_id, revision = _repository(name)
+        repository = (repo_id, hub.resolve(repo_id, revision))
+        if hub.cached(*repository, CONFIG_FILE) is None:
+            hub.check_repository(*repository)
         config_file = hub.download(*repository, CONFIG_FILE, None)
         return _read_config(config_file, name)._replace(repository=repository)
     spec, cls, weights = registry.find_weights(name)
     config = spec.config if weights is None or weights.config is None else weights.config
+    if weights is not None and weights.sha256 is None and not weights.parts:
+        record = converted.read(f"{spec.name}.{weights.tag}")
+        if record is not None:  # what was found when they were pulled
+            weights = replace(weights, sha256=record.sha256, size_bytes=record.size_bytes)
     return _Source(name, spec, cls, config, weights, parts=tuple(_find_part(part, name) for part in spec.parts))
+
+
+def _repository(name: str) -> tuple[str, str | None]:
+    match = _REPOSITORY.match(name.removeprefix(HUB))
+    if match is None:
+        raise UnknownModelError(f"{name!r} names no repository", expected=f"{HUB}OWNER/REPO@COMMIT")
+    return match["repo_id"], match["revision"]
+
+
+def _is_here(source: _Source) -> bool:
+    if source.parts:
+        return all(_is_here(part) for part in source.parts)
+    weights = source.weights
+    if weights is None:
+        return not source.network().state_dict()
+    if weights.packaged is not None:
+        return hub.has_packaged(weights)
+    if weights.repo_id is None:
+        return weights.sha256 is not None and converted.find(source.full_name) is not None
+    path = hub.cached(weights.repo_id, str(weights.revision), str(weights.filename))
+    if path is None or weights.sha256 is None:
+        return False
+    return weights.size_bytes in (None, path.stat().st_size)
 
 
 def _find_part(part: str, name: str) -> _Source:
@@ -172,6 +269,10 @@ def _find_part(part: str, name: str) -> _Source:
 
 def _existing(path: Path, name: str) -> Path:
     if not path.is_file():
+        if path.parent.is_dir():
+            names = sorted(file.name for file in path.parent.iterdir())
+            if any(file.endswith(hub.PICKLES) for file in names) and STATE_FILE not in names:
+                hub.check_files([file for file in names if file.endswith(hub.PICKLES)], name)
         raise WeightsError(
             f"{name}: no {path.name}",
             expected=os.fspath(path),
@@ -216,6 +317,18 @@ def _described(table: Any, name: str, where: str) -> _Source:
             found=f"{type(error).__name__}: {error}",
             expected="a JSON object with model and config, and a list of parts where it is made of others",
         ) from error
+    if "auto_map" in table:
+        raise WeightsError(
+            f"{where} asks for code of the repository's own to be run",
+            found=f"auto_map: {table['auto_map']}",
+            remedy="that is not done; a network of its own comes as a plug-in package",
+        )
+    if unknown := sorted(set(table) - _CONFIG_KEYS):
+        raise ConfigError(
+            f"{where}: unknown key {unknown[0]!r}",
+            expected=", ".join(sorted(_CONFIG_KEYS)),
+            remedy="a newer colorzoo may know it",
+        )
     spec, cls = registry.find(model)
     config = config_from_mapping(type(spec.config), values, f"{where}: config")
     if bool(parts) != bool(spec.parts):
@@ -243,16 +356,25 @@ def _fill(model: Colorizer[Any], path: Path, name: str) -> None:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{name}: {path.name} is not a safetensors file", found=error) from error
+    check_fit(model, state, f"{name}: {path.name}")
+    model.load_state_dict(state, strict=True)
+
+
+def check_fit(model: Colorizer[Any], state: dict[str, Tensor], where: str) -> None:
+    """Refuse a state whose keys, shapes or kinds of number are not those of the network.
+
+    Raises:
+        WeightsError: It names the first few that do not fit.
+    """
     own = model.state_dict()
     problems = [problem for key in {**own, **state} if (problem := _misfit(key, own.get(key), state.get(key)))]
     if problems:
         more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise WeightsError(
-            f"{name}: {path.name} does not fit the network of model {model.spec.name!r}",
+            f"{where} does not fit the network of model {model.spec.name!r}",
             found="; ".join(problems[:_SHOWN]) + more,
             expected=f"the {len(own)} tensors of {model.config}",
         )
-    model.load_state_dict(state, strict=True)
 
 
 def _misfit(key: str, own: Tensor | None, found: Tensor | None) -> str | None:

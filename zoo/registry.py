@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _TAG = re.compile(r"[A-Za-z0-9][\w.-]*\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_DIGITS = re.compile(r"[0-9a-f]{6,64}\Z")
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 ENTRY_POINT_GROUP = "colorzoo.plugins"
 
@@ -131,6 +132,15 @@ def _check_weights(weights: WeightsSpec, where: str) -> None:
         raise RegistryError(f"{where}: packaged without a sha256")
     if weights.sha256 is not None and not _SHA256.match(weights.sha256):
         raise RegistryError(f"{where}: bad sha256", found=repr(weights.sha256), expected="64 lower-case hex digits")
+    digits = weights.upstream_sha256
+    if digits is not None and not (weights.convert_from and _DIGITS.match(digits)):
+        raise RegistryError(
+            f"{where}: bad upstream_sha256",
+            found=repr(digits),
+            expected="the first lower-case hex digits, at most 64, of what convert_from is the address of",
+        )
+    if weights.convert_from is not None and not weights.convert_from.startswith(("https://", "http://")):
+        raise RegistryError(f"{where}: bad address", found=repr(weights.convert_from), expected="https://...")
     if weights.repo_id is not None and not (weights.filename and _COMMIT.match(weights.revision or "")):
         raise RegistryError(
             f"{where}: not pinned",

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from zoo.cli import bench, check, colorize, evaluate, models, report, video
+from zoo.cli import bench, check, colorize, evaluate, hub, models, report, video
 from zoo.errors import ZooError
 
 
@@ -66,6 +66,10 @@ app.command("check")(check.check)
 app.command("bench")(bench.bench)
 app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)
+app.command("pull")(hub.pull)
+app.command("cache")(hub.cache)
+app.command("convert")(hub.convert)
+app.command("push")(hub.push)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`colorzoo list` and `colorzoo show`: what can be loaded."""
+"""`colorzoo list` and `colorzoo show`: what can be loaded, and whether its weights are on this machine."""
 
 import json
 from dataclasses import asdict
@@ -20,13 +20,14 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps([_as_dict(spec) for spec in specs], indent=2))
         return
-    table = [("MODEL", "WEIGHTS", "LICENCE", "COMMERCIAL", "MB", "OPTIONS", "SUMMARY")]
+    table = [("MODEL", "WEIGHTS", "HERE", "LICENCE", "COMMERCIAL", "MB", "OPTIONS", "SUMMARY")]
     for spec in specs:
         weights = spec.weights[0] if spec.weights else None
         table.append(
             (
                 spec.name,
                 weights.tag if weights else _without_weights(spec),
+                _here(spec.name),
                 weights.license if weights else "-",
                 _yes(weights.commercial_use) if weights else "-",
                 _megabytes(weights) if weights else "-",
@@ -37,6 +38,8 @@ def list_(as_json: AsJson = False) -> None:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         typer.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    if far := [row[0] for row in table if row[2] == "no" and row[1] != "not trained"]:
+        typer.echo(f"weights not here: {', '.join(far)}; `colorzoo pull NAME` brings them", err=True)
 
 
 def show(
@@ -70,7 +73,8 @@ def show(
         known = _plain(asdict(weights))
         config = known.pop("config") or {}
         del known["tag"]
-        _print_fields(known)
+        here = _here(f"{spec.name}.{weights.tag}" if not weights.parts else spec.name)
+        _print_fields({"here": here if here == "yes" else f"no: `colorzoo pull {spec.name}.{weights.tag}`", **known})
         _print_fields({f"config {key}": value for key, value in config.items()})
 
 
@@ -83,6 +87,17 @@ def _without_weights(spec: "ModelSpec") -> str:
     return "not trained" if loading.parameters(spec.name) else "not needed"
 
 
+def _here(name: str) -> str:
+    """Whether the weights are on this machine."""
+    from zoo import loading
+    from zoo.errors import ZooError
+
+    try:
+        return _yes(loading.is_here(name))
+    except ZooError:  # parts that are not to be had
+        return "no"
+
+
 def _print_fields(fields: dict[str, Any]) -> None:
     for key, value in fields.items():
         if value not in (None, "", []):
@@ -92,6 +107,8 @@ def _print_fields(fields: dict[str, Any]) -> None:
 
 def _as_dict(spec: "ModelSpec") -> dict[str, Any]:
     plain: dict[str, Any] = _plain(asdict(spec))
+    for weights in plain["weights"]:
+        weights["here"] = _here(spec.name if weights["parts"] else f"{spec.name}.{weights['tag']}") == "yes"
     return plain
 
 

@@ -82,8 +82,11 @@ def card(
     spec: ModelSpec,
     weights: WeightsSpec,
     results: Mapping[str, Sequence[Result]],
-    notes: str,
+    notes: str | None,
     pictures: Mapping[str, str],
+    *,
+    load: str | None = None,
+    parameters: int | None = None,
 ) -> str:
     """The card of one set of weights: Markdown with the metadata that the Hugging Face Hub reads.
 
@@ -91,46 +94,47 @@ def card(
         spec: The model.
         weights: One of its weights.
         results: By benchmark, those of these weights and the baselines; results of others are left out.
-        notes: As `read_notes` gives them.
+        notes: As `read_notes` gives them; None leaves out what is written by hand.
         pictures: By label the picture of its failures, a path relative to ``model_cards``.
+        load: The name to load it by; None is the registry's.
+        parameters: How many there are; None is what the results say.
 
     Raises:
         ZooError: A section of the notes is missing, doubled, empty or holds HTML; a result is of other weights.
     """
-    sections = _sections(notes, spec.name)
+    sections = {} if notes is None else _sections(notes, spec.name)
     own = _own(spec, weights, results)
     benchmarks = [name for name in benchmark_order(results) if own[name]]
     used = [r for name in benchmarks for r in (*own[name], *of_kind(results[name], "baseline"))]
     evaluated = [r for name in benchmarks for r in own[name]]
+    name = load or load_name(spec, weights)
     parts = [
-        GENERATED.format(f"Edit notes/{spec.name}.md instead."),
+        *([GENERATED.format(f"Edit notes/{spec.name}.md instead.")] if sections else []),
         f"# {escaped(f'{spec.name}.{weights.tag}')}",
-        "> Colours are plausible guesses, not a record of the scene: see [ethics](#ethics).",
+        f"> Colours are plausible guesses, not a record of the scene{': see [ethics](#ethics)' if sections else ''}.",
         _summary(spec, weights),
-        _facts(spec, weights, evaluated),
+        _facts(spec, weights, evaluated, parameters),
         "## How to use",
-        _usage(spec, weights),
-        "## Intended use",
-        sections["Intended use"],
+        _usage(spec, name),
+        *_section(sections, "Intended use"),
         "## Training data",
         bullet_list(escaped(line) for line in statements(weights.training_data)),
         "## Training",
         _training(weights),
         "## Results",
-        *([] if benchmarks else [f"Not evaluated yet: `colorzoo evaluate --models {load_name(spec, weights)}`."]),
+        *([] if benchmarks else [f"Not evaluated yet: `colorzoo evaluate --models {name}`."]),
     ]
-    for name in benchmarks:
-        parts += _benchmark(name, own[name], of_kind(results[name], "baseline"))
+    for benchmark in benchmarks:
+        parts += _benchmark(benchmark, own[benchmark], of_kind(results[benchmark], "baseline"))
+    failures = _failure_cases(own.get(SHOWN_BENCHMARK, []), pictures)
     parts += [
-        "## Failure cases",
-        sections["Failures seen"],
-        *_failure_cases(own.get(SHOWN_BENCHMARK, []), pictures),
+        *(["## Failure cases"] if sections or failures else []),
+        *_section(sections, "Failures seen")[1:],
+        *failures,
         "## Limits",
         _limits(spec),
-        "## Ethics",
-        sections["Ethics"],
-        "## What was tried",
-        sections["What was tried"],
+        *_section(sections, "Ethics"),
+        *_section(sections, "What was tried"),
         "## Provenance",
         _provenance(used),
     ]
@@ -182,6 +186,10 @@ def _sections(notes: str, model: str) -> dict[str, str]:
                 remedy=f"write it by hand (what all cards share is in model_cards/notes/{SHARED_NOTES})",
             )
     return found
+
+
+def _section(sections: Mapping[str, str], heading: str) -> list[str]:
+    return [f"## {heading}", sections[heading]] if sections else []
 
 
 def _own(spec: ModelSpec, weights: WeightsSpec, results: Mapping[str, Sequence[Result]]) -> dict[str, list[Result]]:
@@ -244,7 +252,7 @@ def _metadata(spec: ModelSpec, weights: WeightsSpec, own: Mapping[str, Sequence[
     if not weights.commercial_use:
         tags.append("not-for-commercial-use")
     data = ModelCardData(
-        **_hub_license(weights.license),
+        **hub_license(weights.license),
         library_name="colorzoo",
         pipeline_tag="image-to-image",
         tags=tags,
@@ -280,7 +288,7 @@ def _eval_results(result: Result) -> "list[EvalResult]":
     return found
 
 
-def _hub_license(license: str) -> dict[str, Any]:
+def hub_license(license: str) -> dict[str, Any]:
     """A licence in the Hub's words; one that it does not know is ``other`` with its name."""
     known = re.sub(r"-(only|or-later)\Z", "", license.strip().lower())
     if known in _HUB_LICENSES:
@@ -298,8 +306,8 @@ def _summary(spec: ModelSpec, weights: WeightsSpec) -> str:
     return f"A variant: {what_it_is(spec, weights)}. {in_code(spec.name)} itself: {text}"
 
 
-def _facts(spec: ModelSpec, weights: WeightsSpec, own: Sequence[Result]) -> str:
-    parameters = next((r.cost["parameters"] for r in own if r.cost.get("parameters")), None)
+def _facts(spec: ModelSpec, weights: WeightsSpec, own: Sequence[Result], parameters: int | None) -> str:
+    parameters = parameters or next((r.cost["parameters"] for r in own if r.cost.get("parameters")), None)
     options = sorted(spec.supports - {"style"})
     facts = {
         "Design": escaped(spec.reference or ""),
@@ -319,6 +327,8 @@ def _place(weights: WeightsSpec) -> dict[str, str]:
     size = f"{fixed(weights.size_bytes and weights.size_bytes / 1e6, 1)} MB"
     if weights.parts:
         return {"Made of": f"{_parts(weights)}; {size} together, comes with the package"}
+    if weights.packaged is None:
+        return {"File": f"{in_code(str(weights.filename))}, {size}", "sha256": in_code(str(weights.sha256))}
     name = str(weights.packaged)
     return {
         "File": f"[{in_code(name)}](../zoo/weights/{quote(name)}), {size}, comes with the package",
@@ -330,8 +340,7 @@ def _parts(weights: WeightsSpec) -> str:
     return ", ".join(f"[{in_code(part)}]({quote(part)}.md)" for part in weights.parts)
 
 
-def _usage(spec: ModelSpec, weights: WeightsSpec) -> str:
-    name = load_name(spec, weights)
+def _usage(spec: ModelSpec, name: str) -> str:
     style = spec.styles[-1] if spec.styles else None
     call = f', style="{style}"' if style else ""
     flag = f" --style {style}" if style else ""
