@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from cachetools import LRUCache, cached
 
 import zoo
+from zoo import loading, registry
 from zoo.errors import ZooError
 from zoo.evaluation.results import file_name
 
@@ -57,9 +58,9 @@ class Choice(NamedTuple):
 
 
 def offered() -> list[zoo.ModelSpec]:
-    """The models that a visitor can choose: those that have weights, or the baseline alone."""
-    specs = [zoo.describe(name) for name in zoo.list_models()]
-    return [spec for spec in specs if spec.weights] or [zoo.describe(BASELINE)]
+    """The models that a visitor can choose: those whose weights are here, or the baseline alone."""
+    specs = [registry.find(name)[0] for name in zoo.list_models()]
+    return [spec for spec in specs if spec.weights and loading.is_here(spec.name)] or [registry.find(BASELINE)[0]]
 
 
 def choices(*, commercial: bool = False) -> dict[str, Choice]:

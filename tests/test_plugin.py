@@ -261,6 +261,19 @@ def test_check_of_a_model_that_cannot_be_built(weights: WeightsSpec) -> None:
 
 
 @pytest.mark.usefixtures("registry_sandbox")
+def test_a_model_that_cannot_be_built_is_listed_as_broken_and_refused_when_it_is_named() -> None:
+    registry.register(SPEC)(CannotBeBuilt)
+    listed = CliRunner().invoke(app, ["list"])
+    assert listed.exit_code == 0
+    (line,) = (line for line in listed.output.splitlines() if line.startswith("tint "))
+    assert line.split()[1] == "broken"
+    for command in (["show", "tint"], ["colorize", str(EXAMPLE / "README.md"), "--model", "tint", "--out", "x.png"]):
+        named = CliRunner().invoke(app, command)
+        assert named.exit_code == 2
+        assert "'tint' cannot be built; found: SystemExit: no licence key; `colorzoo check tint`" in named.output
+
+
+@pytest.mark.usefixtures("registry_sandbox")
 def test_check_of_a_model_that_cannot_predict() -> None:
     registry.register(SPEC)(CannotPredict)
     code, lines = check("tint")
@@ -324,6 +337,8 @@ FINE = "import dataclasses as d, zoo; zoo.register(d.replace(SPEC, name='beside'
         ("zoo.register('tint')(Tint)", "", "AttributeError"),
         ("zoo.register(SPEC)(zoo.Colorizer)", "", "methods forward, loss, predict_ab"),
         ("zoo.register(SPEC)(Tint)", ":Gone", "AttributeError"),
+        ("zoo.register(SPEC)(lambda config: Tint(config))", "", "not a model.*derived from Colorizer"),
+        ("zoo.register(SPEC)(type('Other', (), {}))", "", "not a model.*derived from Colorizer"),
         ("this is no Python", "", "SyntaxError"),
     ],
 )

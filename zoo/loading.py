@@ -167,8 +167,17 @@ class _Source(NamedTuple):
     parts: tuple["_Source", ...] = ()
 
     def network(self) -> Colorizer[Any]:
-        with torch.random.fork_rng(devices=[]):  # the initial weights draw from it, and are not wanted
-            model = self.cls.build(self.spec, self.config, [part.network() for part in self.parts])
+        try:
+            with torch.random.fork_rng(devices=[]):  # the initial weights draw from it, and are not wanted
+                model = self.cls.build(self.spec, self.config, [part.network() for part in self.parts])
+        except ZooError:
+            raise
+        except (Exception, SystemExit) as error:  # a plug-in may raise anything
+            raise ConfigError(
+                f"model {self.name!r} cannot be built",
+                found=f"{type(error).__name__}: {error}",
+                remedy=f"`colorzoo check {self.spec.name}` says where",
+            ) from error
         model.weights = self.weights
         return model
 

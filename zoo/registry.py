@@ -41,6 +41,10 @@ def register(*specs: ModelSpec) -> Callable[[C], C]:
         raise RegistryError("register() without a ModelSpec", expected="at least one, e.g. @register(ModelSpec(...))")
 
     def add(cls: C) -> C:
+        from zoo.colorizer import Colorizer  # here, because that module asks this one
+
+        if not (isinstance(cls, type) and issubclass(cls, Colorizer)):
+            raise RegistryError("register(): not a model", found=repr(cls), expected="a class derived from Colorizer")
         missing = sorted(getattr(cls, "__abstractmethods__", ()))
         if missing:
             raise RegistryError(f"class {cls.__qualname__} is unfinished", expected=f"methods {', '.join(missing)}")

@@ -207,7 +207,11 @@ def parse_models(text: str) -> list[tuple[str, str | None]]:
     from zoo import loading, registry
 
     if text.strip() == "all":
-        return [(name, None) for name in registry.list_models() if registry.find(name)[0].weights]
+        return [
+            (name, None)
+            for name in registry.list_models()
+            if registry.find(name)[0].weights and loading.is_here(name)
+        ]
     return list(dict.fromkeys(loading.name_and_style(part) for part in text.split(",")))
 
 

@@ -81,10 +81,14 @@ def show(
 def _without_weights(spec: "ModelSpec") -> str:
     """What `list` says of a model that has no weights to show."""
     from zoo import loading
+    from zoo.errors import ZooError
 
     if spec.parts:  # they may be far away, or missing, which a list is not to ask
         return "of its parts"
-    return "not trained" if loading.parameters(spec.name) else "not needed"
+    try:
+        return "not trained" if loading.parameters(spec.name) else "not needed"
+    except ZooError:  # a plug-in that cannot be built
+        return "broken"
 
 
 def _here(name: str) -> str:

@@ -173,10 +173,11 @@ def shared_forward(network: Colorizer[Any]) -> Iterator[None]:
 
 
 def _all() -> list[str]:
+    """All weights that are here: packaged ones, and those of others that were pulled."""
     names = []
     for name in registry.list_models():
-        spec = registry.find(name)[0]
-        names += [f"{name}.{w.tag}" if i else name for i, w in enumerate(spec.weights) if registry.is_packaged(w)]
+        tags = [weights.tag for weights in registry.find(name)[0].weights]
+        names += [text for i, tag in enumerate(tags) if loading.is_here(text := f"{name}.{tag}" if i else name)]
     return names
 
 
