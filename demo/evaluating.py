@@ -53,6 +53,9 @@ def contestants(chosen: Iterable[str]) -> list[Candidate]:
             styles = [str(c.options["style"]) for c in found[name] if "style" in c.options]
             raise OptionError(f"{name} has no style {style!r}", expected=", ".join(styles) or "none")
         wanted |= own
+    for candidate in wanted.values():
+        if candidate.network is not None:
+            models.taking_turns(candidate.network)
     # Where it is loaded from the evaluator is not told: to see its memory, it would start a process for each.
     return [replace(c, loaded_from=None) for c in wanted.values()]
 

@@ -154,6 +154,7 @@ def add_film_tab(done: gr.State) -> None:
         lambda sample: gr.update(value=sample[0], visible=True),
         examples,
         clip,
+        queue=False,
         show_progress="hidden",
         api_visibility="private",
     )

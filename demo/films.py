@@ -133,8 +133,7 @@ def in_words(progress: Progress) -> str:
 
 
 def _color(name: str, clip: Path, target: Path, *, progress: Callable[[Progress], None], **options: Any) -> None:
-    with models.turn:
-        colorize_video(clip, target, model=models.named(name), preset=_PRESET, progress=progress, **options)
+    colorize_video(clip, target, model=models.named(name), preset=_PRESET, progress=progress, **options)
 
 
 def _watched(work: Callable[..., None], stop: Event) -> Generator[Progress | None, None, None]:

@@ -19,8 +19,7 @@ BASELINE = "grayscale"  # what the panel "before" shows; a choice only where no 
 DEFAULTS = ("fusion:faithful", "fusion:vivid")
 RESULTS = Path(__file__).parents[1] / "model_cards" / "results" / "eval"
 
-turn = RLock()
-"""Held while a network runs: on a small machine two at once take far longer than one after the other."""
+_turn = RLock()
 
 
 class Choice(NamedTuple):
@@ -131,7 +130,20 @@ def _room() -> int:
 @cached(LRUCache(maxsize=_room(), getsizeof=_bytes), lock=Lock())
 def named(name: str) -> "zoo.Colorizer[Any]":
     """A model, kept for the next visitor; those that were not used for longest go when memory is short."""
-    return zoo.load(name)
+    with _turn:
+        return taking_turns(zoo.load(name))
+
+
+def taking_turns(model: "zoo.Colorizer[Any]") -> "zoo.Colorizer[Any]":
+    """The model, of which the network runs only while no other does: two at once take far longer than in turn."""
+    predict_ab = model.predict_ab
+
+    def in_turn(L: Any, **options: Any) -> Any:
+        with _turn:
+            return predict_ab(L, **options)
+
+    model.predict_ab = in_turn  # type: ignore[method-assign]
+    return model
 
 
 @lru_cache

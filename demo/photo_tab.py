@@ -2,8 +2,8 @@
 
 import secrets
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +33,8 @@ _METRICS = ("gain", "ciede2000", "cf_share")
 # The server has made a file; the page fetches it.
 FETCH = """
 watch('value', () => {
-  for (const asked of document.querySelectorAll('#results button[aria-busy=true]')) asked.removeAttribute('aria-busy');
-  const file = props.value && props.value.file;
+  const {token, file} = props.value || {};
+  document.querySelector(`#results [data-token="${token}"]`)?.removeAttribute('aria-busy');
   if (!file) return;
   const link = document.createElement('a');
   [link.href, link.download] = [file.url, file.orig_name];
@@ -43,6 +43,11 @@ watch('value', () => {
   link.remove();
 });
 """
+# What is waited for is in view.
+SCROLL = """(...given) => {
+  document.querySelector('.viewer:not([hidden]), .empty')?.scrollIntoView({block: 'nearest', behavior: 'smooth'});
+  return given;
+}"""
 
 
 @dataclass(eq=False)
@@ -54,14 +59,18 @@ class Run:
         chosen: The names of the models, in the order of the panels.
         settings: Of which the saturation is the one that is wanted now.
         board: What the page shows of it, as `viewer.js` reads it.
+        shown: The photo that is in view.
         stopped: Whether the visitor has stopped it.
+        over: Whether another run has taken its place on the page.
     """
 
     sources: list[str]
     chosen: list[str]
     settings: Settings
     board: dict[str, Any]
+    shown: int = 0
     stopped: bool = False
+    over: bool = False
 
 
 def add_photo_tab(done: gr.State) -> None:
@@ -93,7 +102,7 @@ def add_photo_tab(done: gr.State) -> None:
             )
         with gr.Column(min_width=320):
             job = parts.model_choice("")
-            with gr.Accordion("More settings", open=False):
+            with gr.Accordion("More settings, for the next coloring", open=False):
                 size = gr.Dropdown(
                     [(OWN, 0), *((f"{side} pixels", side) for side in SIZES)],
                     value=0,
@@ -125,61 +134,80 @@ def add_photo_tab(done: gr.State) -> None:
         yield from photos.prepare([file for file, _ in sources or ()])
 
     def show(
-        sources: Sequence[Any] | None, ticked: list[str], saturation: float, warmth: float, side: int
+        sources: Sequence[Any] | None,
+        ticked: list[str],
+        saturation: float,
+        heat: float,
+        side: int,
+        before: Run | None,
     ) -> Iterator[dict[Any, Any]]:
         """Updates of the page, as results come in."""
         wanted = [name for name in models.choices() if name in ticked]  # in the order that they are offered in
         files = photos.check_job([file for file, _ in sources or ()], wanted)
-        run = _started(list(files), wanted, Settings(saturation, warmth or None, side or None))
-        job = snippets.Job(False, [Path(file).name for file in run.sources], wanted, run.settings)
-        for board in _boards(run, view):
-            yield {empty: gr.update(visible=False), view: board, last: run, done: job}
+        run = _started(list(files), wanted, Settings(saturation, heat or None, side or None))
+        if before:
+            before.over = True
+        for board in _colored(run, view):
+            yield {empty: gr.update(visible=False), view: board, last: run, done: _job(run)}
 
-    def paint_again(run: Run | None, saturation: float) -> Iterator[dict[str, Any]]:
+    def paint_again(run: Run | None, saturation: float) -> Iterator[dict[Any, Any]]:
         if run:
             run.settings = run.settings._replace(saturation=saturation)
-            run.stopped = False
-            yield from _boards(run, view)
+            for board in _painted(run, view):
+                yield {view: board, done: _job(run)}
 
-    def want(run: Run | None, saturation: float) -> None:
-        """What is being painted at another saturation ends."""
-        if run:
-            run.settings = run.settings._replace(saturation=saturation)
+    def turn_to(run: Run | None, event: gr.EventData) -> Iterator[dict[Any, Any]]:
+        """Another photo is in view, which may have been painted at another saturation."""
+        number = _told(event, "photo")
+        if run and number in range(len(run.sources)):
+            run.shown = number
+            for board in _painted(run, view):
+                yield {view: board}
 
     def stop(run: Run | None) -> None:
         if run:
             run.stopped = True
 
     def save(run: Run | None, event: gr.EventData) -> Iterator[dict[str, Any]]:
-        run, source, name = _asked(run, event._data)
-        with tempfile.TemporaryDirectory() as folder:
-            suffix = str(event._data.get("suffix"))
-            yield _file(photos.full(source, name, run.settings, suffix, Path(folder)))
+        with tempfile.TemporaryDirectory() as folder, _fetching(event) as file:
+            number, name = _told(event, "photo"), _told(event, "key")
+            if run is None or number not in range(len(run.sources)) or name not in run.chosen:
+                raise gr.Error("There is no such picture any more. Color the photo again.", print_exception=False)
+            path = photos.full(run.sources[number], name, run.settings, str(_told(event, "suffix")), Path(folder))
+            file["file"] = FileData(path=str(path), orig_name=path.name).model_dump()
+            yield file
+        if "file" not in file:
+            yield file
 
-    def save_all(run: Run | None) -> Iterator[dict[str, Any]]:
-        if run is None:
-            raise gr.Error(photos.NO_PHOTO, print_exception=False)
-        with tempfile.TemporaryDirectory() as folder:
-            yield _file(photos.archive(run.sources, run.chosen, run.settings, Path(folder)))
+    def save_all(run: Run | None, event: gr.EventData) -> Iterator[dict[str, Any]]:
+        with tempfile.TemporaryDirectory() as folder, _fetching(event) as file:
+            wanted = _finished(run) if run else []
+            if run is None or not wanted:
+                raise gr.Error(photos.NO_PHOTO, print_exception=False)
+            path = photos.archive(wanted, run.settings, Path(folder))
+            file["file"] = FileData(path=str(path), orig_name=path.name).model_dump()
+            yield file
+        if "file" not in file:
+            yield file
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     painting: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "paint", **quiet}
     job.button.click(
         show,
-        [drop, job.models, job.saturation, temperature, size],
+        [drop, job.models, job.saturation, temperature, size, last],
         [empty, view, last, done],
+        js=SCROLL,
         show_progress_on=empty,
-        scroll_to_output=True,
         concurrency_limit=1,
         concurrency_id="model",
         api_visibility="private",
     )
-    job.saturation.input(want, [last, job.saturation], None, queue=False, trigger_mode="multiple", **quiet)
-    job.saturation.input(paint_again, [last, job.saturation], view, trigger_mode="always_last", **painting)
+    job.saturation.input(paint_again, [last, job.saturation], [view, done], trigger_mode="always_last", **painting)
+    view.expand(turn_to, last, view, trigger_mode="always_last", **painting)
     view.stop(stop, last, None, queue=False, **quiet)
-    view.select(save, last, fetch, trigger_mode="multiple", **painting)
+    view.download(save, last, fetch, trigger_mode="multiple", **painting)
     view.submit(save_all, last, fetch, **painting)
-    examples.click(lambda sample: sample, examples, drop, **quiet)
+    examples.click(lambda sample: sample, examples, drop, queue=False, **quiet)
     drop.upload(
         prepare,
         drop,
@@ -209,44 +237,69 @@ def _started(sources: list[str], chosen: list[str], settings: Settings) -> Run:
     return Run(sources, chosen, settings, board)
 
 
-def _boards(run: Run, view: gr.HTML) -> Iterator[dict[str, Any]]:
-    """What the page shows of a run, whenever that changes; the photos are colored meanwhile.
+def _job(run: Run) -> snippets.Job:
+    return snippets.Job(False, [Path(file).name for file in run.sources], run.chosen, run.settings)
 
-    Ends without a word where another saturation is wanted meanwhile: then another goes on.
-    """
-    settings, board = run.settings, run.board
+
+def _colored(run: Run, view: gr.HTML) -> Iterator[dict[str, Any]]:
+    """What the page shows of a run, whenever that changes; the photos are colored meanwhile."""
+    board = run.board
     tasks = [panel for photo in board["photos"] for panel in photo["panels"] if panel["model"]]
-    for photo in board["photos"]:
-        photo["figures"]["rows"] = []
-        for panel in photo["panels"]:
-            panel |= {"state": "waiting" if panel["model"] else panel["state"], "note": ""}
-    results = photos.colorize(run.sources, run.chosen, settings, lambda: run.stopped or run.settings != settings)
-    began = time.perf_counter()
-    while True:
+    settings = run.settings
+    results = photos.colorize(run.sources, run.chosen, settings, lambda: run.stopped or run.over)
+    while not run.over:
         waiting = [panel for panel in tasks if panel["state"] == "waiting"]
         if waiting:
             waiting[0]["state"] = "working"
-        done = sum(panel["state"] in ("done", "failed") for panel in tasks)
-        board |= {"busy": True, "done": done, "of": len(tasks), "status": f"{done} of {len(tasks)}"}
+        count = sum(panel["state"] in ("done", "failed") for panel in tasks)
+        board |= {"busy": True, "done": count, "of": len(tasks), "status": f"{count} of {len(tasks)}"}
         yield deepcopy(board)
         result = next(results, None)
-        if run.settings != settings:
-            return
         if result is None:
             break
-        took, began = time.perf_counter() - began, time.perf_counter()
-        _enter(board["photos"][result.photo], result, view, took)
+        _enter(board["photos"][result.photo], result, view, settings)
     for panel in tasks:
         if panel["state"] in ("waiting", "working"):
-            panel["state"] = "done" if "file" in panel else "stopped"
+            panel["state"] = "stopped"
     good = sum(panel["state"] == "done" for panel in tasks)
     word = "Stopped" if run.stopped else "Done"
     board |= {"busy": False, "status": f"{word}: {good} of {len(tasks)} in color."}
-    yield deepcopy(board)
+    yield from _painted(run, view)
+    if not run.over:
+        yield deepcopy(board)
 
 
-def _enter(photo: dict[str, Any], result: photos.Result, view: gr.HTML, took: float) -> None:
-    """Put a result where the page shows it; ``took`` is the seconds that it took."""
+def _painted(run: Run, view: gr.HTML) -> Iterator[dict[str, Any]]:
+    """What the page shows, after each panel in view that was painted at another saturation than is wanted now."""
+    while not run.over:
+        photo = run.board["photos"][run.shown]
+        settings = run.settings
+        stale = [
+            panel["key"]
+            for panel in photo["panels"]
+            if panel["model"] and panel["state"] == "done" and panel["saturation"] != settings.saturation
+        ]
+        if not stale:
+            return
+        for result in photos.colorize([run.sources[run.shown]], stale[:1], settings):
+            if result.name == stale[0] or not result.name:
+                _enter(photo, result, view, settings)
+        if not run.over:
+            yield deepcopy(run.board)
+
+
+def _finished(run: Run) -> list[tuple[str, str]]:
+    """The photos, and by which model, that are in color."""
+    return [
+        (source, panel["key"])
+        for source, photo in zip(run.sources, run.board["photos"], strict=True)
+        for panel in photo["panels"]
+        if panel["model"] and panel["state"] == "done"
+    ]
+
+
+def _enter(photo: dict[str, Any], result: photos.Result, view: gr.HTML, settings: Settings) -> None:
+    """Put a result where the page shows it."""
     panels = {panel["key"]: panel for panel in photo["panels"]}
     if not result.name:
         photo["problem"] = result.problem
@@ -261,33 +314,36 @@ def _enter(photo: dict[str, Any], result: photos.Result, view: gr.HTML, took: fl
         panel |= {"state": "failed", "note": result.problem}
         return
     photo["width"], photo["height"] = result.size
+    photo["transparent"] = result.path.suffix == ".png"
     kept = view.move_resource_to_block_cache(str(result.path))  # at once, not with every update
-    panel |= {"state": "done", "file": FileData(path=str(kept)).model_dump()}
-    panel["note"] = f"{took:.1f} s" if panel["model"] else ""
+    panel |= {"state": "done", "file": FileData(path=str(kept)).model_dump(), "saturation": settings.saturation}
+    if result.seconds is not None:
+        panel["note"] = f"{result.seconds:.1f} s"
     if result.figures:
-        figures = (f"{result.figures[m]:.{METRICS[m].decimals}f} {METRICS[m].unit}".strip() for m in _METRICS)
-        photo["figures"]["rows"].append([panel["label"], *figures])
+        figures = [f"{result.figures[m]:.{METRICS[m].decimals}f} {METRICS[m].unit}".strip() for m in _METRICS]
+        rows = {row[0]: row for row in photo["figures"]["rows"]} | {panel["label"]: [panel["label"], *figures]}
+        photo["figures"]["rows"] = [rows[p["label"]] for p in photo["panels"] if p["label"] in rows]
 
 
-def _asked(run: Run | None, what: Any) -> tuple[Run, str, str]:
-    """The run, the photo and the name of the panel that a visitor wants to have.
-
-    Raises:
-        gr.Error: There is none such.
-    """
-    number, name = what.get("photo"), what.get("key")
-    if run is None or number not in range(len(run.sources)) or name not in run.chosen:
-        raise gr.Error("There is no such picture any more. Color the photo again.", print_exception=False)
-    return run, run.sources[number], name
+def _told(event: gr.EventData, name: str) -> Any:
+    """What the page tells with an event; None where it does not."""
+    told = getattr(event, "_data", None)
+    return told.get(name) if isinstance(told, dict) else None
 
 
-def _file(path: Path) -> dict[str, Any]:
-    return {"file": FileData(path=str(path), orig_name=path.name).model_dump(), "at": secrets.token_hex(4)}
+@contextmanager
+def _fetching(event: gr.EventData) -> Iterator[dict[str, Any]]:
+    """What the page is told of a file that it asked for; also where there is none, with a message why."""
+    answer: dict[str, Any] = {"token": str(_told(event, "token"))}
+    try:
+        yield answer
+    except gr.Error as error:
+        gr.Warning(error.message)
 
 
 def _add_api() -> None:
     """The endpoints ``/colorize``, ``/compare`` and ``/models``."""
-    first = models.offered()[0].name
+    first = models.parse(models.default_choices()[0]).spec.name
     queued: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
     with gr.Row(visible=False):
         picture = parts.as_uploaded(gr.Image(type="filepath", format="png", sources=["upload"], label="picture"))
@@ -296,7 +352,7 @@ def _add_api() -> None:
         several = gr.JSON(models.default_choices(), label="models")
         saturation = gr.Number(1.0, label="saturation")
         temperature = gr.Number(None, label="temperature")
-        size = gr.Number(None, label="working_size", precision=0)
+        size = gr.Number(None, label="working_size")
         one, all_of_them = gr.Image(type="filepath", format="png"), gr.Gallery(format="png", type="filepath")
         gr.Button().click(
             photos.colorize_one,

@@ -2,6 +2,7 @@
 
 import hashlib
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -54,6 +55,7 @@ class Result(NamedTuple):
         path: The picture at full size, as browsers show it.
         size: Its width and height in pixels.
         figures: By metric, how it compares with the original, where that has color.
+        seconds: That the model took; None where it had been asked before.
         problem: In words for the visitor.
     """
 
@@ -62,6 +64,7 @@ class Result(NamedTuple):
     path: Path | None = None
     size: tuple[int, int] = (0, 0)
     figures: dict[str, float] | None = None
+    seconds: float | None = None
     problem: str = ""
 
 
@@ -71,11 +74,12 @@ def prepare(sources: Sequence[str] | None) -> Iterator[list[str]]:
     A generator, as `colorize` is, since its files are gone once it has ended: the app keeps a copy of what it yields.
     """
     with tempfile.TemporaryDirectory() as folder:
-        kept = []
+        kept, problems = [], []
         for n, source in enumerate(sources or ()):
+            if n >= limits.PHOTOS_AT_ONCE:
+                problems.append(limits.PHOTO_COUNT)
+                break
             try:
-                if n >= limits.PHOTOS_AT_ONCE:
-                    raise gr.Error(f"{Path(source).name}: {limits.PHOTO_COUNT}", print_exception=False)
                 with in_short(source):
                     picture = _read(source)
                     if picture.format in _SHOWN_BY_BROWSERS:
@@ -85,7 +89,10 @@ def prepare(sources: Sequence[str] | None) -> Iterator[list[str]]:
                         place.mkdir()
                         kept.append(str(_written(place / f"{Path(source).stem}.png", picture, picture.pixels)))
             except gr.Error as error:
-                gr.Warning(error.message)
+                problems.append(error.message)
+        if problems:
+            more = f" And {len(problems) - 3} more." if len(problems) > 3 else ""
+            gr.Warning(" ".join(problems[:3]) + more)
         yield kept
 
 
@@ -162,23 +169,23 @@ def full(source: str, name: str, settings: Settings, suffix: str, folder: Path) 
         return _written(folder / f"{photo.stem(name)}{suffix}", photo.picture, pixels)
 
 
-def archive(sources: Sequence[str], chosen: Sequence[str], settings: Settings, folder: Path) -> Path:
-    """A ZIP, in ``folder``, of every picture as every model colors it, PNG.
+def archive(wanted: Sequence[tuple[str, str]], settings: Settings, folder: Path) -> Path:
+    """A ZIP, in ``folder``, of pictures in color, PNG; ``wanted`` are photos, and for each a name as in `full`.
 
     What cannot be colored is left out and named in ``problems.txt``.
     """
     target, problems = folder / "colorzoo.zip", ""
+    sources = list(dict.fromkeys(source for source, _ in wanted))
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as out:
-        for n, source in enumerate(sources):
-            for name in chosen:
-                try:
-                    path = full(source, name, settings, ".png", folder)
-                except gr.Error as error:
-                    problems += f"{Path(source).name}, {name}: {error.message}\n"
-                    continue
-                taken = path.name in out.namelist()  # by a photo of the same name
-                out.write(path, f"{path.stem}-{n + 1}.png" if taken else path.name)
-                path.unlink()
+        for source, name in wanted:
+            try:
+                path = full(source, name, settings, ".png", folder)
+            except gr.Error as error:
+                problems += f"{Path(source).name}, {name}: {error.message}\n"
+                continue
+            taken = path.name in out.namelist()  # by a photo of the same name
+            out.write(path, f"{path.stem}-{sources.index(source) + 1}.png" if taken else path.name)
+            path.unlink()
         if problems:
             out.writestr("problems.txt", problems)
     return target
@@ -191,8 +198,7 @@ def options(name: str, settings: Settings) -> dict[str, Any]:
         ZooError: As `models.parse` and `zoo.Colorizer.check_options`.
     """
     choice = models.parse(name)
-    with models.turn:
-        model = models.named(choice.spec.name)
+    model = models.named(choice.spec.name)
     found = choice.options
     if settings.working_size is not None:
         found["working_size"] = settings.working_size
@@ -214,7 +220,7 @@ def colorize_one(
     style: str = "",
     saturation: float = 1.0,
     temperature: float | None = None,
-    working_size: int | None = None,
+    working_size: float | None = None,
 ) -> Iterator[str]:
     """The picture in color, a PNG of the source's size and bit depth; the endpoint ``/colorize``.
 
@@ -225,15 +231,21 @@ def colorize_one(
         raise gr.Error(NO_PHOTO, print_exception=False)
     with tempfile.TemporaryDirectory() as folder:
         name = f"{model}:{style}" if style else model
-        yield str(full(source, name, Settings(saturation, temperature, working_size), ".png", Path(folder)))
+        size: Any = working_size  # a whole number, whichever way JSON has it; the model refuses others
+        if isinstance(size, float) and size.is_integer():
+            size = int(size)
+        yield str(full(source, name, Settings(saturation, temperature, size), ".png", Path(folder)))
 
 
-def compare(source: str | None, chosen: Sequence[str], saturation: float = 1.0) -> Iterator[list[tuple[str, str]]]:
+def compare(source: str | None, chosen: Any, saturation: float = 1.0) -> Iterator[list[tuple[str, str]]]:
     """The picture as each of the ``chosen`` models colors it, PNG, with its name; the endpoint ``/compare``.
 
     Raises:
         gr.Error: What `full` raises, or there is nothing to do.
     """
+    chosen = [chosen] if isinstance(chosen, str) else chosen
+    if not isinstance(chosen, list) or not all(isinstance(name, str) for name in chosen):
+        raise gr.Error('The models are a list of names, such as ["fusion:vivid"].', print_exception=False)
     check_job([source] if source else [], chosen)
     with tempfile.TemporaryDirectory() as folder:
         done: list[tuple[str, str]] = []
@@ -243,7 +255,14 @@ def compare(source: str | None, chosen: Sequence[str], saturation: float = 1.0) 
 
 
 class _Photo:
-    """A photo that was read, and what is made of it."""
+    """A photo that was read, and what is made of it.
+
+    Attributes:
+        size: Width and height in pixels.
+        seconds: That the last coloring took; None where the network had been asked before.
+    """
+
+    seconds: float | None = None
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -273,13 +292,16 @@ class _Photo:
         key = (self.digest, name, *sorted(asked.items()))
         with _keeping:
             maps = _kept.get(key)
-        if maps is None:
-            with models.turn:
-                maps = torch.from_numpy(_maps(name, self.picture.pixels, asked))
-            with _keeping:
-                if maps.nbytes <= _kept.maxsize:
-                    _kept[key] = maps
-        return pipeline.paint(self.picture.pixels, maps, saturation=settings.saturation)
+        began, self.seconds = time.perf_counter(), None
+        if maps is not None:
+            return pipeline.paint(self.picture.pixels, maps, saturation=settings.saturation)
+        maps = torch.from_numpy(_maps(name, self.picture.pixels, asked))
+        with _keeping:
+            if maps.nbytes <= _kept.maxsize:
+                _kept[key] = maps
+        pixels = pipeline.paint(self.picture.pixels, maps, saturation=settings.saturation)
+        self.seconds = time.perf_counter() - began
+        return pixels
 
     def stem(self, name: str) -> str:
         """Of a file of what ``name`` made of it."""

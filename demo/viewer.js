@@ -3,6 +3,8 @@
 
 const LARGEST = 8; // screen pixels for one of the picture's, at most
 const NOTHING = {photos: []};
+const calm = matchMedia('(prefers-reduced-motion: reduce)');
+const fingers = new Map();
 const see = {run: null, photo: 0, mode: 'grid', left: '', right: '', at: 50, scale: 1, x: 0, y: 0};
 
 const make = (tag, attributes = {}, ...children) => {
@@ -30,7 +32,7 @@ const modes = {
   pair: button('Before and after', () => show('pair')),
 };
 const percent = make('span', {class: 'percent'});
-const zip = button('Download all (ZIP)', () => ask(zip, 'submit', {}), {class: 'zip'});
+const zip = button('Download all (ZIP)', () => ask(zip, 'submit', {}), {class: 'zip', 'data-token': 'zip'});
 const tools = make('div', {class: 'tools'},
   make('span', {role: 'group', 'aria-label': 'View'}, modes.grid, modes.pair),
   make('span', {role: 'group', 'aria-label': 'Zoom of all pictures', title: 'Or double-click, pinch, Ctrl and the wheel'},
@@ -69,10 +71,14 @@ function draw() {
   if (now.run !== see.run) {
     Object.assign(see, {run: now.run, photo: 0, mode: 'grid', left: '', right: '', at: 50, scale: 1, x: 0, y: 0});
     grid.replaceChildren();
+    figures.replaceChildren();
     stop.disabled = false;
+    fingers.clear();
   }
+  const appears = root.hidden;
   root.hidden = !now.photos.length;
   if (root.hidden) return;
+  if (appears) root.scrollIntoView({block: 'start', behavior: calm.matches ? 'auto' : 'smooth'});
   root.classList.toggle('busy', Boolean(now.busy));
   status.textContent = now.status;
   bar.hidden = stop.hidden = !now.busy;
@@ -86,7 +92,6 @@ function draw() {
   modes.pair.disabled = done.length < 2;
   zip.disabled = now.busy || !now.photos.some(each => each.panels.some(one => one.model && one.file));
   const paired = see.mode === 'pair' && done.length > 1;
-  tools.hidden = !done.length;
   grid.hidden = paired;
   pair.hidden = !paired;
   if (paired) drawPair(done);
@@ -100,7 +105,11 @@ function drawStrip(photos) {
   photos.forEach((each, n) => {
     let thumb = strip.children[n];
     if (!thumb) {
-      thumb = button('', () => { Object.assign(see, {photo: n, scale: 1, x: 0, y: 0}); draw(); });
+      thumb = button('', () => {
+        Object.assign(see, {photo: n, scale: 1, x: 0, y: 0});
+        draw();
+        trigger('expand', {photo: n});
+      });
       thumb.append(make('img', {alt: ''}), make('span'));
       strip.append(thumb);
     }
@@ -116,7 +125,7 @@ function drawStrip(photos) {
 function drawGrid() {
   const grey = panel('before');
   const known = new Map([...grid.children].map(each => [each.dataset.key, each]));
-  for (const each of photo().panels) {
+  photo().panels.forEach((each, n) => {
     const figure = known.get(each.key) || newFigure(each);
     known.delete(each.key);
     const pane = figure.firstChild, image = pane.firstChild;
@@ -128,17 +137,21 @@ function drawGrid() {
     pane.setAttribute('aria-busy', each.state === 'working');
     figure.querySelector('.note').textContent = each.note || '';
     figure.querySelector('.saves').hidden = !(each.file && each.model);
-    grid.append(figure);
-  }
+    figure.querySelector('.jpeg').hidden = Boolean(photo().transparent);
+    // What stays where it is keeps the focus, and the finger that moves it.
+    if (grid.children[n] !== figure) grid.insertBefore(figure, grid.children[n] || null);
+  });
   for (const figure of known.values()) figure.remove();
 }
 
 function newFigure(each) {
-  const save = suffix => event => ask(event.target, 'select', {photo: see.photo, key: each.key, suffix});
+  const save = suffix => event => ask(event.target, 'download', {photo: see.photo, key: each.key, suffix});
   const saves = make('span', {class: 'saves', role: 'group', 'aria-label': `${each.label}: more`},
     button('Compare', () => { see.right = each.key; show('pair'); }, {'aria-label': `Compare ${each.label} with before`}),
-    button('PNG', save('.png'), {'aria-label': `Download ${each.label} as PNG`}),
-    button('JPEG', save('.jpg'), {'aria-label': `Download ${each.label} as JPEG`}));
+    button('PNG', save('.png'), {'aria-label': `Download ${each.label} as PNG`, 'data-token': `${each.key}.png`}),
+    button('JPEG', save('.jpg'), {
+      class: 'jpeg', 'aria-label': `Download ${each.label} as JPEG`, 'data-token': `${each.key}.jpg`,
+    }));
   return make('figure', {'data-key': each.key},
     make('div', {class: 'pane', tabindex: '0', role: 'group'}, make('img', {draggable: 'false'})),
     make('figcaption', {}, make('b', {}, each.label), make('span', {class: 'note'}), saves));
@@ -180,10 +193,12 @@ function source(image, file) {
   else image.removeAttribute('src');
 }
 
+// Very wide and very tall photos lie in a pane of a usable shape.
 function shape(pane) {
   const {width, height} = photo();
-  if (pane.classList.contains('pane')) pane.style.aspectRatio = width ? `${width} / ${height}` : '4 / 3';
-  pane.style.maxWidth = width ? `calc(var(--tallest) * ${width / height})` : '';
+  const ratio = width ? Math.min(Math.max(width / height, 0.5), 2.5) : 4 / 3;
+  if (pane.classList.contains('pane')) pane.style.aspectRatio = ratio;
+  pane.style.maxWidth = `calc(var(--tallest) * ${ratio})`;
 }
 
 function show(mode) {
@@ -194,15 +209,22 @@ function show(mode) {
 
 // The server makes the file, the page fetches it; until then the button waits.
 function ask(asked, event, what) {
+  if (asked.getAttribute('aria-busy')) return;
   asked.setAttribute('aria-busy', 'true');
-  setTimeout(() => asked.removeAttribute('aria-busy'), 4000);
-  trigger(event, what);
+  setTimeout(() => asked.removeAttribute('aria-busy'), 120000);
+  trigger(event, {...what, token: asked.dataset.token});
 }
 
 // Zooming and moving, of all panes at once: x and y are where the picture begins, in per cent of the pane
 
 const paneShown = () => (see.mode === 'pair' && !pair.hidden ? stage : grid.querySelector('.pane'));
-const actual = () => Math.max(1, photo().width / (paneShown().clientWidth * devicePixelRatio || 1));
+
+// Pixels of the screen for one of the picture's, where all of the picture is in view.
+function fit() {
+  const pane = paneShown(), {width, height} = photo();
+  return width && pane.clientWidth ? Math.min(pane.clientWidth / width, pane.clientHeight / height) * devicePixelRatio : 1;
+}
+const actual = () => Math.max(1, 1 / fit());
 
 function zoom(scale, px = 50, py = 50) {
   const to = Math.min(Math.max(scale, 1), Math.max(actual() * LARGEST, LARGEST));
@@ -218,8 +240,7 @@ function move(dx = 0, dy = 0) {
   see.y = Math.min(0, Math.max(least, see.y + dy));
   for (const name of ['scale', 'x', 'y']) root.style.setProperty(`--${name}`, see[name]);
   root.classList.toggle('zoomed', see.scale > 1);
-  const pane = paneShown();
-  if (pane && photo().width) percent.textContent = `${Math.round(100 * see.scale / Math.max(photo().width / (pane.clientWidth * devicePixelRatio || 1), 1e-6))} %`;
+  percent.textContent = paneShown() ? `${Math.round(100 * see.scale * fit())} %` : '';
 }
 
 function divide(at) {
@@ -258,7 +279,6 @@ root.addEventListener('keydown', event => {
   does();
 });
 
-const fingers = new Map();
 let dividing = false;
 root.addEventListener('pointerdown', event => {
   const pane = paneOf(event);
@@ -282,7 +302,7 @@ root.addEventListener('pointermove', event => {
   else if (see.scale > 1) move(100 * (event.clientX - last[0]) / box.width, 100 * (event.clientY - last[1]) / box.height);
   fingers.set(event.pointerId, [event.clientX, event.clientY]);
 });
-for (const name of ['pointerup', 'pointercancel']) {
+for (const name of ['pointerup', 'pointercancel', 'lostpointercapture']) {
   root.addEventListener(name, event => { fingers.delete(event.pointerId); dividing = false; });
 }
 new ResizeObserver(() => root.hidden || !photo() || move()).observe(root);
