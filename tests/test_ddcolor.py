@@ -93,7 +93,7 @@ def test_what_is_known_of_the_weights() -> None:
     for name in MODELS:
         for weights in registry.find(name)[0].weights:
             assert weights.license == "Apache-2.0"
-            assert not weights.commercial_use  # because of the photos that they were trained on
+            assert weights.commercial_use  # as their licence says
             assert weights.convert_from == f"{weights.source_url}/resolve/main/pytorch_model.bin"
             assert weights.sha256 is None
             assert not registry.is_packaged(weights)

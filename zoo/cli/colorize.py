@@ -208,9 +208,7 @@ def parse_models(text: str) -> list[tuple[str, str | None]]:
 
     if text.strip() == "all":
         return [
-            (name, None)
-            for name in registry.list_models()
-            if registry.find(name)[0].weights and loading.is_here(name)
+            (name, None) for name in registry.list_models() if registry.find(name)[0].weights and loading.is_here(name)
         ]
     return list(dict.fromkeys(loading.name_and_style(part) for part in text.split(",")))
 

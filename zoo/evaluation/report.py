@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from zoo import registry
 from zoo.errors import ZooError
 from zoo.evaluation import plots
 from zoo.evaluation.metrics import KD, METRICS
@@ -24,6 +25,7 @@ Pictures = Callable[[Sequence[str]], Mapping[str, Mapping[str, Image.Image]]]
 
 HEADLINE = ("gain", "ciede2000", "auc", "auc_rebalanced", "cf_share", KD, "agreement_top1", "ms")
 COMPARED = ("gain", "ciede2000", "auc_rebalanced")  # whose differences are listed pair by pair
+PEER_METRICS = ("gain", "ciede2000", "cf_share")
 PERCENTILES = (10, 30, 50, 70, 90)
 EXTREMES = 3  # best and worst photos each
 FEW = 30  # photos, below which the bootstrap is too sure of itself
@@ -171,6 +173,8 @@ def render(
         "show": show,
         "groups": groups,
         "percentiles": PERCENTILES,
+        "peers": _peers(models),
+        "peer_metrics": [METRICS[m] for m in PEER_METRICS],
         "published": tomllib.loads((_HERE / "published.toml").read_text(encoding="utf-8")),
         "protocol": {k: v for k, v in models[0].protocol.items() if k != "metrics"},
         "results": ordered,
@@ -183,6 +187,25 @@ def render(
     texts = {name: environment(name).get_template(f"report.{name}.j2").render(context) for name in ("md", "html")}
     files = {f"{group}.jpg": content for group, content in sheets.items()}
     return {"README.md": texts["md"], "index.html": texts["html"], **figures, **files}
+
+
+def _peers(models: Sequence[Result]) -> list[dict[str, Any]]:
+    """The models of others whose published weights the zoo can use, with their figures where they were measured."""
+    rows = []
+    for name in registry.list_models():
+        spec, cls = registry.find(name)
+        for weights in spec.weights if cls.__module__.startswith("zoo.") else ():
+            if not weights.convert_from:
+                continue
+            found = [r for r in models if (r.model, r.tag) == (name, weights.tag)]
+            figures = [[_peer_figure(r, metric) for metric in PEER_METRICS] for r in found]
+            rows.append({"name": f"{name}.{weights.tag}", "license": weights.license, "figures": figures, "spec": spec})
+    return rows
+
+
+def _peer_figure(result: Result, metric: str) -> str:
+    value, record = result.value(metric), METRICS[metric]
+    return "–" if value is None else f"{value:{'+' if metric == 'gain' else ''}.{record.decimals}f}"
 
 
 def preparation(result: Result) -> str:
