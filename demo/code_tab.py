@@ -31,7 +31,7 @@ def add_code_tab(tab: gr.Tab, done: gr.State) -> None:
             python = gr.Code(language="python", label="In Python, with the library", lines=6, **shown)
             shell = gr.Code(language="shell", label="On the command line", lines=2, **shown)
         with gr.Column(min_width=320):
-            client = gr.Code(language="python", label="With gradio_client, by this app", lines=6, **shown)
+            client = gr.Code(language="python", label="With gradio_client", lines=6, **shown)
     parts.heading("Endpoints")
     gr.Markdown(ENDPOINTS, elem_id="endpoints")
 
