@@ -369,7 +369,7 @@ def test_only_what_is_offered_can_be_asked_for(grey_photo: str, model: str) -> N
 
 def test_uploads_that_browsers_cannot_show_become_png(tmp_path: Path, monkeypatch: Any) -> None:
     warned: list[str] = []
-    monkeypatch.setattr(photos.gr, "Warning", lambda message: warned.append(message))
+    monkeypatch.setattr(photos.gr, "Warning", lambda message, **_: warned.append(message))
     Image.new("L", (8, 6), 90).save(tmp_path / "scan.tif")
     Image.new("L", (8, 6), 90).save(tmp_path / "photo.webp")
     (tmp_path / "empty.jpg").touch()
