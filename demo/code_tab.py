@@ -38,4 +38,4 @@ def add_code_tab(tab: gr.Tab, done: gr.State) -> None:
             snippets.over_http(job, snippets.address(request)),
         )
 
-    tab.select(tell, done, [python, shell, client], show_progress="hidden", api_visibility="private")
+    tab.select(tell, done, [python, shell, client], queue=False, show_progress="hidden", api_visibility="private")

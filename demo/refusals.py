@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -15,6 +16,7 @@ from zoo.errors import ImageError, ZooError
 
 _log = logging.getLogger(__name__)
 
+NOT_UNDERSTOOD = "What was sent is not what this function takes; the tab Code lists what each takes."
 _WORD = 80  # characters; what is longer nobody reads
 
 
@@ -37,10 +39,46 @@ def in_short(source: str) -> Iterator[None]:
         text = " ".join(filter(None, (f"{error.what}.", _sentence(expected), _sentence(error.remedy))))
         raise gr.Error(_shown(text, source), print_exception=False) from error
     except Exception as error:
-        reference = secrets.token_hex(4)
-        _log.exception("reference %s", reference)
-        text = f"Something went wrong on our side. If it happens again, report it with the reference {reference}."
-        raise gr.Error(text, print_exception=False) from error
+        raise gr.Error(bug(error), print_exception=False) from error
+
+
+def bug(error: BaseException) -> str:
+    """What a visitor is told of what should not have been raised; the log has the rest under the same number."""
+    reference = secrets.token_hex(4)
+    _log.error("reference %s", reference, exc_info=error)
+    return f"Something went wrong on our side. If it happens again, report it with the reference {reference}."
+
+
+class Blocks(gr.Blocks):
+    """Gradio's, where whatever is raised at the request of a visitor ends as a message with a number."""
+
+    async def process_api(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """Gradio's: from what was sent to what is sent back.
+
+        Raises:
+            gr.Error: Anything was raised on the way.
+        """
+        try:
+            return await super().process_api(*args, **options)
+        except gr.Error:
+            raise
+        except Exception as error:
+            raise gr.Error(bug(error), print_exception=False) from error
+
+    async def preprocess_data(self, *args: Any, **options: Any) -> list[Any]:
+        """Gradio's: from what was sent to what a function takes.
+
+        Raises:
+            gr.Error: It is not what the function takes.
+        """
+        try:
+            return list(await super().preprocess_data(*args, **options))
+        except gr.Error:
+            raise
+        except Exception as error:  # which is raised by the components, each in its own way
+            reference = secrets.token_hex(4)
+            _log.warning("reference %s: what was sent is not understood", reference, exc_info=error)
+            raise gr.Error(f"{NOT_UNDERSTOOD} Reference: {reference}.", print_exception=False) from error
 
 
 def _shown(text: str, source: str) -> str:
