@@ -4,11 +4,12 @@ import logging
 from typing import Any
 
 import gradio as gr
-from fastapi import Depends
+from starlette.middleware import Middleware
 
-from demo import limits, memory, parts, published, report_tab, serving, uploads
+from demo import limits, memory, parts, published, refusals, report_tab, serving, uploads
 from demo.code_tab import add_code_tab
 from demo.film_tab import add_film_tab
+from demo.gate import Gate
 from demo.photo_tab import EXAMPLE_NAMES, EXAMPLES, add_photo_tab
 from demo.report_tab import add_report_tab
 
@@ -89,7 +90,7 @@ NAME_EXAMPLES = f"""() => {{
 def build_demo() -> gr.Blocks:
     """The app, to be launched with `launch_options`."""
     demo: gr.Blocks
-    with gr.Blocks(title="colorzoo", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as demo:
+    with refusals.Blocks(title="colorzoo", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as demo:
         gr.Markdown(HEADER)
         done = gr.State(None)
         with gr.Tabs():
@@ -103,7 +104,7 @@ def build_demo() -> gr.Blocks:
                 add_code_tab(developers, done)
         gr.Markdown(NOTE)
         demo.load(None, js=NAME_EXAMPLES, show_progress="hidden", api_visibility="private")
-    demo.queue(max_size=20)
+    demo.queue(max_size=limits.QUEUE, api_open=False)
     return demo
 
 
@@ -166,7 +167,7 @@ def launch_options() -> dict[str, Any]:
         "run_history": False,
         "allowed_paths": [str(EXAMPLES), *published.served()],
         "footer_links": ["api"],
-        "app_kwargs": {"lifespan": uploads.sweeping, "dependencies": [Depends(uploads.refuse_other_files)]},
+        "app_kwargs": {"lifespan": uploads.sweeping, "middleware": [Middleware(Gate)], "openapi_url": None},
     }
 
 

@@ -1,5 +1,6 @@
 """The tab for developers: the code of what was just done."""
 
+import asyncio
 from typing import Any
 
 import gradio as gr
@@ -35,12 +36,16 @@ def add_code_tab(tab: gr.Tab, done: gr.State) -> None:
     parts.heading("Endpoints")
     gr.Markdown(ENDPOINTS, elem_id="endpoints")
 
-    def tell(job: Job | None, request: gr.Request) -> tuple[str, str, str]:
-        job = job or snippets.example()
-        return (
-            snippets.in_python(job),
-            snippets.on_command_line(job),
-            snippets.over_http(job, snippets.address(request)),
-        )
+    one_at_a_time = asyncio.Semaphore()
 
-    tab.select(tell, done, [python, shell, client], show_progress="hidden", api_visibility="private")
+    async def tell(job: Job | None, request: gr.Request) -> tuple[str, str, str]:
+        """Outside the queue, and without one of Gradio's threads: the models that it asks may be at work."""
+        address = snippets.address(request)
+        async with one_at_a_time:
+            return await asyncio.to_thread(_code, job or snippets.example(), address)
+
+    tab.select(tell, done, [python, shell, client], queue=False, show_progress="hidden", api_visibility="private")
+
+
+def _code(job: Job, address: str) -> tuple[str, str, str]:
+    return snippets.in_python(job), snippets.on_command_line(job), snippets.over_http(job, address)

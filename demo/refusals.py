@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -16,7 +17,7 @@ from zoo.errors import ImageError, ZooError
 _log = logging.getLogger(__name__)
 
 SECONDS = 6  # that a message stays, lest it lies over the results that follow
-
+NOT_UNDERSTOOD = "What was sent is not what this function takes; the tab Code lists what each takes."
 _WORD = 80  # characters; what is longer nobody reads
 _TOGETHER = 3  # reasons that one message tells
 
@@ -48,10 +49,46 @@ def in_short(source: str) -> Iterator[None]:
     except ZooError as error:
         raise refusal(_shown(_told(error, source), source)) from error
     except Exception as error:
-        reference = secrets.token_hex(4)
-        _log.exception("reference %s", reference)
-        text = f"Something went wrong on our side. If it happens again, report it with the reference {reference}."
-        raise refusal(text) from error
+        raise refusal(bug(error)) from error
+
+
+def bug(error: BaseException) -> str:
+    """What a visitor is told of what should not have been raised; the log has the rest under the same number."""
+    reference = secrets.token_hex(4)
+    _log.error("reference %s", reference, exc_info=error)
+    return f"Something went wrong on our side. If it happens again, report it with the reference {reference}."
+
+
+class Blocks(gr.Blocks):
+    """Gradio's, where whatever is raised at the request of a visitor ends as a message with a number."""
+
+    async def process_api(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """Gradio's: from what was sent to what is sent back.
+
+        Raises:
+            gr.Error: Anything was raised on the way.
+        """
+        try:
+            return await super().process_api(*args, **options)
+        except gr.Error:
+            raise
+        except Exception as error:
+            raise refusal(bug(error)) from error
+
+    async def preprocess_data(self, *args: Any, **options: Any) -> list[Any]:
+        """Gradio's: from what was sent to what a function takes.
+
+        Raises:
+            gr.Error: It is not what the function takes.
+        """
+        try:
+            return list(await super().preprocess_data(*args, **options))
+        except gr.Error:
+            raise
+        except Exception as error:  # which is raised by the components, each in its own way
+            reference = secrets.token_hex(4)
+            _log.warning("reference %s: what was sent is not understood", reference, exc_info=error)
+            raise refusal(f"{NOT_UNDERSTOOD} Reference: {reference}.") from error
 
 
 def _told(error: ZooError, source: str) -> str:
