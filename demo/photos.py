@@ -28,7 +28,7 @@ NO_PHOTO = "Upload a photo or click one of the examples first."
 BEFORE, ORIGINAL = "before", "original"  # results that are no model's
 _SHOWN_BY_BROWSERS = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"}
 _MEASURED_SIDE = 512  # pixels, to which a picture is made smaller before it is compared with the original
-_KEPT_BYTES = 256 << 20  # of maps, some hundred pictures
+_KEPT_BYTES = 64 << 20  # of maps, those of some sixty pictures
 _kept: LRUCache[tuple[Any, ...], Tensor] = LRUCache(_KEPT_BYTES, getsizeof=lambda maps: maps.nbytes)
 _keeping = Lock()
 
