@@ -1,8 +1,11 @@
 """The tab for developers: the code of what was just done."""
 
+import asyncio
+from typing import Any
+
 import gradio as gr
 
-from demo import limits, snippets
+from demo import limits, parts, snippets
 from demo.snippets import Job
 
 ENDPOINTS = f"""
@@ -12,7 +15,7 @@ ENDPOINTS = f"""
 | `/compare` | picture, list of models, saturation | gallery, one PNG for each |
 | `/video` | clip, model, style, saturation | MP4 of up to {limits.CLIP_SECONDS} seconds |
 | `/report` | list of photos in color, list of models | the comparison as an HTML file |
-| `/models` | nothing | table of the models with licence, size and speed |
+| `/models` | nothing | table of the models with license, size and speed |
 
 A model is named as in the table, `fusion`, or with its style, `fusion:vivid`. Limits are those of the page; who has to
 wait is told so, and when the queue is full, that too.
@@ -21,21 +24,28 @@ wait is told so, and when the queue is full, that too.
 
 def add_code_tab(tab: gr.Tab, done: gr.State) -> None:
     """What is in the ``tab``, filled when it is opened; ``done`` holds the visitor's last `Job`."""
-    gr.Markdown("What you have just done, as code." + " Nothing yet? Then this is how it begins.")
+    parts.heading("What you have just done, as code")
+    gr.Markdown("Nothing yet? Then this is how it begins.")
+    shown: dict[str, Any] = {"interactive": False, "wrap_lines": True, "elem_classes": "snippet"}
     with gr.Row():
         with gr.Column(min_width=320):
-            python = gr.Code(language="python", label="In Python, with the library", interactive=False, lines=6)
-            shell = gr.Code(language="shell", label="On the command line", interactive=False, lines=2)
+            python = gr.Code(language="python", label="In Python, with the library", lines=6, **shown)
+            shell = gr.Code(language="shell", label="On the command line", lines=2, **shown)
         with gr.Column(min_width=320):
-            client = gr.Code(language="python", label="With gradio_client, by this app", interactive=False, lines=6)
+            client = gr.Code(language="python", label="With gradio_client", lines=6, **shown)
+    parts.heading("Endpoints")
     gr.Markdown(ENDPOINTS, elem_id="endpoints")
 
-    def tell(job: Job | None, request: gr.Request) -> tuple[str, str, str]:
-        job = job or snippets.example()
-        return (
-            snippets.in_python(job),
-            snippets.on_command_line(job),
-            snippets.over_http(job, snippets.address(request)),
-        )
+    one_at_a_time = asyncio.Semaphore()
 
-    tab.select(tell, done, [python, shell, client], show_progress="hidden", api_visibility="private")
+    async def tell(job: Job | None, request: gr.Request) -> tuple[str, str, str]:
+        """Outside the queue, and without one of Gradio's threads: the models that it asks may be at work."""
+        address = snippets.address(request)
+        async with one_at_a_time:
+            return await asyncio.to_thread(_code, job or snippets.example(), address)
+
+    tab.select(tell, done, [python, shell, client], queue=False, show_progress="hidden", api_visibility="private")
+
+
+def _code(job: Job, address: str) -> tuple[str, str, str]:
+    return snippets.in_python(job), snippets.on_command_line(job), snippets.over_http(job, address)

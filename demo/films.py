@@ -16,7 +16,7 @@ import gradio as gr
 
 from demo import clips, limits, models
 from demo.photos import BEFORE, ORIGINAL
-from demo.refusals import in_short
+from demo.refusals import in_short, refusal
 from zoo.errors import ImageError, VideoError, ZooError
 from zoo.video.transcode import Progress, colorize_video
 
@@ -77,9 +77,9 @@ def colorize(
         gr.Error: Nothing to do, or the clip cannot be read; in words for the visitor.
     """
     if not source:
-        raise gr.Error("Upload a clip or click one of the examples first.", print_exception=False)
+        raise refusal("Upload a clip or click one of the examples first.")
     if not chosen:
-        raise gr.Error("Tick at least one model.", print_exception=False)
+        raise refusal("Tick at least one model.")
     stop = stop or Event()
     with tempfile.TemporaryDirectory() as name:
         folder, stem = Path(name), Path(source).stem[:80]
@@ -117,7 +117,7 @@ def colorize_one(source: str | None, model: str, style: str = "", saturation: fl
     with closing(colorize(source, [f"{model}:{style}" if style else model], saturation)) as steps:
         for step in steps:
             if isinstance(step, Result) and step.problem:
-                raise gr.Error(step.problem, print_exception=False)
+                raise refusal(step.problem)
             if isinstance(step, Result) and step.name not in (BEFORE, ORIGINAL):
                 yield str(step.path)
 

@@ -10,12 +10,13 @@ C = TypeVar("C", bound=gr.components.Component)
 
 PAUSE = 0.1  # seconds for the page to lay out its panels, before a fast model fills them
 CSS = """
+.heading h2 {font-size: var(--text-lg); font-weight: 600; margin: 0}
 .models .wrap {display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 250px), 1fr)); gap: 8px}
 .models label {align-items: flex-start; white-space: pre-line; line-height: 1.35; padding: 8px 10px}
 .models label span {font-size: var(--text-sm); color: var(--body-text-color-subdued)}
 .models label span::first-line {font-size: var(--text-md); font-weight: 600; color: var(--body-text-color)}
-:is(.models, #pages) label.selected {border-color: var(--primary-500);
-  background: color-mix(in srgb, var(--primary-500) 12%, var(--background-fill-primary))}
+:is(.models, #pages) label.selected {border-color: var(--color-accent);
+  background: color-mix(in srgb, var(--primary-500) 12%, var(--checkbox-label-background-fill))}
 .models label input {margin-top: 3px}
 """
 NONE_COMMERCIAL = """
@@ -54,21 +55,36 @@ def model_choice(kind: str, button: str = "Colorize") -> Job:
     )
     start = gr.Button(button, variant="primary", size="lg", elem_id=f"colorize{kind}", render=False)
 
-    def choose(only: bool, ticked: list[str]) -> tuple[Any, Any]:
+    gone = gr.State([])  # what was ticked among the models that are left out
+
+    def choose(only: bool, ticked: list[str], before: list[str]) -> tuple[Any, Any, list[str]]:
         found = models.choices(commercial=only)
+        wanted = {*ticked, *before}
         return (
-            gr.update(choices=cards(found), value=[name for name in ticked if name in found]),
+            gr.update(choices=cards(found), value=[name for name in found if name in wanted]),
             gr.update(visible=not found),
+            [name for name in models.choices() if name in wanted and name not in found],
         )
 
     commercial.change(
-        choose, [commercial, chosen], [chosen, none], queue=False, show_progress="hidden", api_visibility="private"
+        choose,
+        [commercial, chosen, gone],
+        [chosen, none, gone],
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
     )
     return Job(chosen, saturation, start)
 
 
+def heading(text: str) -> None:
+    """The heading of a part of the page, by which screen readers find it."""
+    gr.Markdown(f"## {text}", elem_classes="heading")
+
+
 def nothing_yet(steps: str) -> gr.HTML:
-    """What stands where results will be, with what to do first; HTML."""
+    """What stands where results will be, below the heading of them, with what to do first; HTML."""
+    heading("Results")
     return gr.HTML(f"""
 <div class="empty">
   <div class="swatches" aria-hidden="true"><i></i><i></i><i></i></div>

@@ -14,6 +14,7 @@ from gradio.data_classes import FileData
 
 from demo import limits, models, parts, photos, snippets
 from demo.photos import Settings
+from demo.refusals import refusal
 from zoo.evaluation.metrics import METRICS
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -172,7 +173,7 @@ def add_photo_tab(done: gr.State) -> None:
         with tempfile.TemporaryDirectory() as folder, _fetching(event) as file:
             number, name = _told(event, "photo"), _told(event, "key")
             if run is None or number not in range(len(run.sources)) or name not in run.chosen:
-                raise gr.Error("There is no such picture any more. Color the photo again.", print_exception=False)
+                raise refusal("There is no such picture any more. Color the photo again.")
             path = photos.full(run.sources[number], name, run.settings, str(_told(event, "suffix")), Path(folder))
             file["file"] = FileData(path=str(path), orig_name=path.name).model_dump()
             yield file
@@ -183,7 +184,7 @@ def add_photo_tab(done: gr.State) -> None:
         with tempfile.TemporaryDirectory() as folder, _fetching(event) as file:
             wanted = _finished(run) if run else []
             if run is None or not wanted:
-                raise gr.Error(photos.NO_PHOTO, print_exception=False)
+                raise refusal(photos.NO_PHOTO)
             path = photos.archive(wanted, run.settings, Path(folder))
             file["file"] = FileData(path=str(path), orig_name=path.name).model_dump()
             yield file

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from demo import gpu, limits, models
-from demo.refusals import in_short
+from demo.refusals import in_short, refusal, warn
 from zoo import color, images, pipeline
 from zoo.errors import ImageError, OptionError
 from zoo.evaluation import metrics
@@ -28,7 +28,7 @@ NO_PHOTO = "Upload a photo or click one of the examples first."
 BEFORE, ORIGINAL = "before", "original"  # results that are no model's
 _SHOWN_BY_BROWSERS = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"}
 _MEASURED_SIDE = 512  # pixels, to which a picture is made smaller before it is compared with the original
-_KEPT_BYTES = 256 << 20  # of maps, some hundred pictures
+_KEPT_BYTES = 64 << 20  # of maps, those of some sixty pictures
 _kept: LRUCache[tuple[Any, ...], Tensor] = LRUCache(_KEPT_BYTES, getsizeof=lambda maps: maps.nbytes)
 _keeping = Lock()
 
@@ -90,9 +90,7 @@ def prepare(sources: Sequence[str] | None) -> Iterator[list[str]]:
                         kept.append(str(_written(place / f"{Path(source).stem}.png", picture, picture.pixels)))
             except gr.Error as error:
                 problems.append(error.message)
-        if problems:
-            more = f" And {len(problems) - 3} more." if len(problems) > 3 else ""
-            gr.Warning(" ".join(problems[:3]) + more)
+        warn(problems)
         yield kept
 
 
@@ -228,7 +226,7 @@ def colorize_one(
         gr.Error: What `full` raises, or there is no picture.
     """
     if not source:
-        raise gr.Error(NO_PHOTO, print_exception=False)
+        raise refusal(NO_PHOTO)
     with tempfile.TemporaryDirectory() as folder:
         name = f"{model}:{style}" if style else model
         size: Any = working_size  # a whole number, whichever way JSON has it; the model refuses others
@@ -245,7 +243,7 @@ def compare(source: str | None, chosen: Any, saturation: float = 1.0) -> Iterato
     """
     chosen = [chosen] if isinstance(chosen, str) else chosen
     if not isinstance(chosen, list) or not all(isinstance(name, str) for name in chosen):
-        raise gr.Error('The models are a list of names, such as ["fusion:vivid"].', print_exception=False)
+        raise refusal('The models are a list of names, such as ["fusion:vivid"].')
     check_job([source] if source else [], chosen)
     with tempfile.TemporaryDirectory() as folder:
         done: list[tuple[str, str]] = []
@@ -340,11 +338,11 @@ def check_job(sources: Sequence[str] | None, chosen: Sequence[str]) -> Sequence[
         gr.Error: In words for the visitor.
     """
     if not sources:
-        raise gr.Error(NO_PHOTO, print_exception=False)
+        raise refusal(NO_PHOTO)
     if not chosen:
-        raise gr.Error("Tick at least one model.", print_exception=False)
+        raise refusal("Tick at least one model.")
     if len(sources) > limits.PHOTOS_AT_ONCE:
-        raise gr.Error(limits.PHOTO_COUNT, print_exception=False)
+        raise refusal(limits.PHOTO_COUNT)
     return sources
 
 

@@ -2,13 +2,15 @@
 
 import html
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 
-from demo import limits, models, parts, published, reports
+from demo import limits, models, parts, published, reports, snippets
+from demo.photos import Settings
 from demo.reports import Report, Working
 
 CSS = """
@@ -61,13 +63,17 @@ LIMITS = f"""
 SHOW = "() => innerWidth < 768 && document.querySelector('#published').scrollIntoView()"
 
 
-def add_report_tab() -> None:
-    """What is in the tab, and the endpoint ``/report``."""
+def add_report_tab(done: gr.State) -> None:
+    """What is in the tab, and the endpoint ``/report``.
+
+    Args:
+        done: Takes the visitor's last `snippets.Job`.
+    """
     with gr.Tabs():
         with gr.Tab("Published", id="published-reports"):
             _add_published()
         with gr.Tab("Of your photos", id="own-report"):
-            _add_own()
+            _add_own(done)
     _add_api()
 
 
@@ -76,11 +82,12 @@ def _add_published() -> None:
     if not pages:
         gr.HTML(_empty("The published reports and model cards did not come with this installation."))
         return
+    parts.heading("How good are the models?")
     with gr.Row():
         with gr.Column(min_width=280):
             chosen = gr.Radio(
                 [(f"{page.title}\n{page.about}", key) for key, page in pages.items()],
-                label="How good are the models?",
+                label="Reports and model cards",
                 info="Comparisons with the true colors, and a card for each set of weights",
                 elem_id="pages",
             )
@@ -102,7 +109,8 @@ def _add_published() -> None:
     view.click(follow, None, [chosen, view], **quick)
 
 
-def _add_own() -> None:
+def _add_own(done: gr.State) -> None:
+    parts.heading("How good are they on your photos?")
     with gr.Row():
         with gr.Column(min_width=320):
             photos = parts.as_uploaded(
@@ -124,6 +132,7 @@ def _add_own() -> None:
                 elem_classes="models",
             )
             button = gr.Button("Make the report", variant="primary", size="lg", elem_id="make-report")
+    parts.heading("Result")
     empty = gr.HTML(_empty("<b>Your report appears here</b>: figures, plots and the pictures side by side."))
     with gr.Row(visible=False, elem_id="report-work") as work:
         with gr.Column(min_width=240):
@@ -136,12 +145,14 @@ def _add_own() -> None:
 
     def show(sources: list[str] | None, ticked: list[str]) -> Iterator[dict[Any, Any]]:
         """Updates of the page, as the report comes along."""
+        wanted = [name for name in models.choices() if name in ticked]
+        job = snippets.Job(False, [Path(source).name for source in sources or ()], wanted, Settings(), report=True)
         event = Event()
         last: Working | Report | None = None
         try:
-            for step in reports.make(sources, [name for name in models.choices() if name in ticked], event):
+            for step in reports.make(sources, wanted, event):
                 if step != last:
-                    yield begin(event) | progress(step) if last is None else progress(step)
+                    yield {**begin(event), **progress(step), done: job} if last is None else progress(step)
                 last = step
         except gr.Error:
             if last is not None:  # else what is there can stay
@@ -177,7 +188,7 @@ def _add_own() -> None:
     button.click(
         show,
         [photos, chosen],
-        [empty, work, phase, stop, result, download, frame, stopping],
+        [empty, work, phase, stop, result, download, frame, stopping, done],
         show_progress_on=[empty, phase],  # the queue, until it is this one's turn
         concurrency_limit=1,
         concurrency_id="model",

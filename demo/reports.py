@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import gradio as gr
 
 from demo import limits
-from demo.refusals import in_short
+from demo.refusals import in_short, refusal, warn
 
 if TYPE_CHECKING:
     from demo.evaluating import Job
@@ -51,12 +51,11 @@ def make(
         gr.Error: Nothing to do, too much of it, or nothing that could be done; in words for the visitor.
     """
     if not sources:
-        raise gr.Error("Upload photos in color first.", print_exception=False)
+        raise refusal("Upload photos in color first.")
     if not chosen:
-        raise gr.Error("Tick at least one model.", print_exception=False)
+        raise refusal("Tick at least one model.")
     if len(sources) > limits.REPORT_PHOTOS:
-        text = f"These are {len(sources)} files. A report takes up to {limits.REPORT_PHOTOS} photos."
-        raise gr.Error(text, print_exception=False)
+        raise refusal(f"These are {len(sources)} files. A report takes up to {limits.REPORT_PHOTOS} photos.")
     stop = stop or Event()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -76,7 +75,7 @@ def make(
             except gr.Error as error:
                 left_out.append(error.message)
         if not photos:
-            raise gr.Error(f"No photo could be compared. {' '.join(left_out[:3])}", print_exception=False)
+            raise refusal(f"No photo could be compared. {' '.join(left_out[:3])}")
         target = folder / "report.html"
         with in_short(name):
             problems = yield from _watched(evaluating.Job(contestants, photos, target, stop))
@@ -92,8 +91,7 @@ def make_one(pictures: list[str] | None, models: list[str] | None) -> Iterator[s
     """
     for step in make(pictures, models):
         if isinstance(step, Report):
-            for reason in step.left_out:
-                gr.Warning(reason)
+            warn(step.left_out)
             yield str(step.path)
 
 

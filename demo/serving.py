@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio import routes
 
 if sys.platform != "win32":  # where folders of runs that were killed stay
     import fcntl
@@ -69,10 +70,12 @@ def temporary_files() -> Iterator[Path]:
         held = _locked(folder)
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "gradio")
+    gradio = vars(routes)  # which has read the variable when it was imported
+    imported, gradio["DEFAULT_TEMP_DIR"] = gradio["DEFAULT_TEMP_DIR"], str(folder / "gradio")
     try:
         yield folder
     finally:
-        tempfile.tempdir = before
+        tempfile.tempdir, gradio["DEFAULT_TEMP_DIR"] = before, imported
         if home is None:
             del os.environ["GRADIO_TEMP_DIR"]
         else:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,9 @@ import gradio as gr
 
 from demo import models, photos
 from demo.photos import Settings
+
+_WIDTH = 60  # characters that a line has room for beside another block of code
+_INDENT = " " * 4
 
 
 class Job(NamedTuple):
@@ -19,12 +23,14 @@ class Job(NamedTuple):
         names: The files' names.
         chosen: What was ticked, names as in `models.parse`.
         settings: How it was colored.
+        report: Whether the photos were not colored but compared, in a report.
     """
 
     film: bool
     names: list[str]
     chosen: list[str]
     settings: Settings
+    report: bool = False
 
     @property
     def calls(self) -> list[tuple[str, dict[str, Any]]]:
@@ -42,29 +48,43 @@ def example() -> Job:
 
 def in_python(job: Job) -> str:
     """The same with the library."""
+    if job.report:
+        return "\n".join(
+            [
+                "from pathlib import Path\n\nimport zoo\n",
+                _call("evaluation = zoo.evaluate", _list(job.chosen, 1), _list(job.names, 1, "Path({})")),
+                "for result in evaluation.results:",
+                '    print(result.label, result.value("ciede2000"))',
+            ]
+        )
     if job.film:
         lines = ["import zoo", ""]
         for model, options in job.calls:
             target = f"{Path(job.names[0]).stem}-{_word(model, options)}.mp4"
-            lines.append(f"zoo.colorize_video({job.names[0]!r}, {target!r}, {_arguments({'model': model, **options})})")
+            given = map(_literal, (job.names[0], target))
+            lines.append(_call("zoo.colorize_video", *given, *_arguments({"model": model, **options})))
         return "\n".join(lines)
-    lines = ["from pathlib import Path", "", "import zoo", "", f"photos = {job.names!r}"]
+    lines = ["from pathlib import Path", "", "import zoo", "", f"photos = {_list(job.names)}"]
     loaded = ""
     for model, options in job.calls:
-        lines += [f"model = zoo.load({model!r})"] if model != loaded else []
+        lines += [f"model = zoo.load({_literal(model)})"] if model != loaded else []
         loaded = model
         lines += [
             "for photo in photos:",
             f'    target = f"{{Path(photo).stem}}-{_word(model, options)}.png"',
-            f"    model.colorize_file({', '.join(filter(None, ('photo, target', _arguments(options))))})",
+            _call("model.colorize_file", "photo", "target", *_arguments(options), depth=1),
         ]
     return "\n".join(lines)
 
 
 def over_http(job: Job, address: str) -> str:
     """The same with this app as the server; ``address`` is its URL, or OWNER/NAME of a Space."""
-    endpoint = "/video" if job.film else "/colorize"
-    lines = ["from gradio_client import Client, handle_file", "", f"client = Client({address!r})"]
+    lines = ["from gradio_client import Client, handle_file", "", f"client = Client({_literal(address)})"]
+    predict = "answer = client.predict"
+    if job.report:
+        photos = _list(job.names, 1, "handle_file({})")
+        return "\n".join([*lines, _call(predict, photos, _list(job.chosen, 1), 'api_name="/report"'), "print(answer)"])
+    endpoint = f'api_name="{"/video" if job.film else "/colorize"}"'
     calls = [
         (
             model,
@@ -75,28 +95,34 @@ def over_http(job: Job, address: str) -> str:
         )
         for model, options in job.calls
     ]
-    for name in job.names:
-        for call in calls:
-            given = call[:3] if job.film or not any(call[3:]) else call
-            lines.append(
-                f"print(client.predict(handle_file({name!r}), {', '.join(map(repr, given))}, api_name={endpoint!r}))"
-            )
+    photo, depth = _literal(job.names[0]), 0
+    if len(job.names) > 1:
+        lines.append(f"for photo in {_list(job.names)}:")
+        photo, depth = "photo", 1
+    for call in calls:
+        given = call[:3] if job.film or not any(call[3:]) else call
+        lines += [
+            _call(predict, f"handle_file({photo})", *map(_literal, given), endpoint, depth=depth),
+            f"{_INDENT * depth}print(answer)",
+        ]
     return "\n".join(lines)
 
 
 def on_command_line(job: Job) -> str:
     """The same with ``colorzoo``."""
+    if job.report:
+        copied = _command("mkdir photos && cp", *map(_quoted, job.names), "photos/")
+        made = _command("colorzoo report photos/", f"--models {','.join(job.chosen)}", "--out report.html")
+        return f"{copied}\n{made}"
     lines = []
     for model, options in job.calls:
-        flags = "".join(f" --{name.replace('_', '-')} {value}" for name, value in options.items())
+        flags = [f"--{name.replace('_', '-')} {value}" for name, value in {"model": model, **options}.items()]
         word = _word(model, options)
         if job.film:
             name = job.names[0]
-            lines.append(
-                f"colorzoo video {_quoted(name)} {_quoted(f'{Path(name).stem}-{word}.mp4')} --model {model}{flags}"
-            )
+            lines.append(_command("colorzoo video", _quoted(name), _quoted(f"{Path(name).stem}-{word}.mp4"), *flags))
         else:
-            lines.append(f"colorzoo colorize {' '.join(map(_quoted, job.names))} --model {model}{flags} --out {word}")
+            lines.append(_command("colorzoo colorize", *map(_quoted, job.names), *flags, f"--out {word}"))
     return "\n".join(lines)
 
 
@@ -113,8 +139,43 @@ def _word(model: str, options: dict[str, Any]) -> str:
     return f"{model}-{options['style']}" if "style" in options else model
 
 
-def _arguments(options: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in options.items())
+def _arguments(options: dict[str, Any]) -> list[str]:
+    return [f"{name}={_literal(value)}" for name, value in options.items()]
+
+
+def _literal(value: Any) -> str:
+    """As it stands in code, in double quotes where that needs no escapes."""
+    text = repr(value)
+    return f'"{text[1:-1]}"' if text[0] == "'" and '"' not in text else text
+
+
+def _list(values: Iterable[str], depth: int = 0, each: str = "{}") -> str:
+    return _broken("[", [each.format(_literal(value)) for value in values], "]", depth)
+
+
+def _call(function: str, *arguments: str, depth: int = 0) -> str:
+    return _INDENT * depth + _broken(f"{function}(", arguments, ")", depth)
+
+
+def _broken(start: str, parts: Sequence[str], end: str, depth: int) -> str:
+    """Parts with commas between, in lines as formatters break them, of which all but the first are indented."""
+    line, indent = ", ".join(parts), _INDENT * depth
+    if "\n" not in line and len(f"{indent}{start}{line}{end}") <= _WIDTH:
+        return f"{start}{line}{end}"
+    if "\n" not in line and len(f"{indent}{_INDENT}{line}") <= _WIDTH and start.endswith("("):
+        return f"{start}\n{indent}{_INDENT}{line}\n{indent}{end}"
+    return f"{start}\n{''.join(f'{indent}{_INDENT}{part},{chr(10)}' for part in parts)}{indent}{end}"
+
+
+def _command(*words: str) -> str:
+    """A line for the shell, which goes on in the next where it would be long."""
+    lines = [words[0]]
+    for word in words[1:]:
+        if len(lines[-1]) + len(word) < _WIDTH:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(f"{_INDENT}{word}")
+    return " \\\n".join(lines)
 
 
 def _quoted(name: str) -> str:

@@ -369,7 +369,7 @@ def test_only_what_is_offered_can_be_asked_for(grey_photo: str, model: str) -> N
 
 def test_uploads_that_browsers_cannot_show_become_png(tmp_path: Path, monkeypatch: Any) -> None:
     warned: list[str] = []
-    monkeypatch.setattr(photos.gr, "Warning", lambda message: warned.append(message))
+    monkeypatch.setattr(photos.gr, "Warning", lambda message, **_: warned.append(message))
     Image.new("L", (8, 6), 90).save(tmp_path / "scan.tif")
     Image.new("L", (8, 6), 90).save(tmp_path / "photo.webp")
     (tmp_path / "empty.jpg").touch()
@@ -514,12 +514,22 @@ def test_visitors_click_through_it(url: str, tmp_path: Path, make_picture: Any) 
 
 @running
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_visitors_with_a_desk_see_what_they_can_choose(url: str, theme: str) -> None:
+def test_visitors_with_a_desk_see_what_they_can_choose(url: str, theme: str, registry_sandbox: None) -> None:
+    spec, cls = registry._models["tint"]
+    registry._models["tint"] = (replace(spec, weights=(replace(spec.weights[0], commercial_use=False),)), cls)
     with visited(url, 1280, theme) as (page, expect):
-        chosen = page.locator("#models input")
+        # What is ticked is ticked again when it comes back.
+        chosen, commercial = page.locator("#models input"), page.get_by_label("Only models for commercial use").first
+        cool = page.locator("#models label", has_text="tint · cool\n")
+        cool.click()
+        commercial.check()
+        expect(chosen).to_have_count(2)
+        expect(page.locator("#models input:checked")).to_have_count(1)
+        commercial.uncheck()
         expect(chosen).to_have_count(4)
-        page.get_by_label("Only models for commercial use").first.check()
-        expect(chosen).to_have_count(4)
+        expect(cool.locator("input")).to_be_checked()
+        expect(page.locator("#models input:checked")).to_have_count(2)
+        cool.click()
         # Every control has a name that a screen reader can say.
         unnamed = page.evaluate("""() => [...document.querySelectorAll('button, input, select, textarea')]
             .filter(e => e.offsetParent && !e.closest('[aria-hidden=true]'))

@@ -314,7 +314,7 @@ def _sound_only(path: Path) -> None:
         ("photo.png", "photo.png: a single picture, which goes into the tab Photos"),
         ("empty.mkv", "empty.mkv: not a film that can be opened"),
         ("none.mkv", "none.mkv: not one frame of it can be read"),
-        ("gone.mp4", "gone.mp4: no such file"),
+        ("gone.mp4", "gone.mp4: no longer here. Uploads are deleted"),
         ("list.m3u8", "list.m3u8: a list of other files"),
     ],
 )

@@ -426,6 +426,11 @@ def test_visitors_click_through_it(url: str, photo: Callable[..., str], grey: st
         assert download.value.suggested_filename == "report.html"
         assert "My photos" in Path(download.value.path()).read_text(encoding="utf-8")
 
+        # The tab for developers tells how it was made.
+        page.get_by_role("tab", name="Code").click()
+        expect(page.get_by_text("zoo.evaluate").first).to_be_visible()
+        page.get_by_role("tab", name="Reports").click()
+
         # One that takes long is stopped.
         for label in ("tint · warm", "tint · cool", "slow"):
             page.locator("#report-models label", has_text=f"{label}\n").click()

@@ -103,6 +103,20 @@ def test_a_signal_ends_the_app_and_its_work(tmp_path: Path, number: signal.Signa
         assert job.done()
 
 
+@running
+def test_nothing_is_left_where_files_of_the_app_were_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = tmp_path / "chosen"
+    script = SMALL.replace(
+        "serving.serve(", f"import os; os.environ['GRADIO_TEMP_DIR'] = {str(chosen)!r}\nserving.serve("
+    )
+    for place in (script, f"import os; os.environ['GRADIO_TEMP_DIR'] = {str(chosen)!r}\n{SMALL}"):
+        with _served(["-c", place], tmp_path) as (process, _):
+            process.terminate()
+            process.communicate(timeout=20)
+        assert list(chosen.iterdir()) == []
+        assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("torchinductor")] == ["chosen"]
+
+
 @pytest.mark.slow
 @running
 def test_sigterm_ends_a_film_that_is_being_colored(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ import httpx
 from app_server import MB, AppServer, machine, running, tree
 from hostile_guest import Guest, Outcome, file, get, leavers
 from hostile_pictures import Upload, encoded
-from hostile_requests import addresses, files_of_others, legal_options, options
+from hostile_requests import addresses, files_of_others, legal_options, options, ways_around
 
 PATIENCE = 100  # seconds for what is at work to end, and for remains to be swept
 EVERY = 5  # cases between two looks at the server's health
@@ -114,6 +114,8 @@ def cases(guest: Guest, picture: dict[str, Any], clip: dict[str, Any]) -> Iterat
             yield Case(f"{endpoint}: {n} arguments", partial(guest.call, endpoint, [good] * n), refused)
     for name, work in guest.every_function({"path": str(guest.server.cache.parent / "outside.jpg")}):
         yield Case(f"{name}: a file of others", work, refused)
+    for name, *request in ways_around(guest.server):
+        yield Case(f"POST {name}", partial(guest.post, *request), refused_clearly)
     for address in addresses(guest.server):
         yield Case(f"GET {address}", partial(get, guest, address), refused)
     for name, work in leavers(guest, picture, clip):

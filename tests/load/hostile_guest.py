@@ -21,6 +21,8 @@ Image.MAX_IMAGE_PIXELS = None
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=hostile"}
+TOLD = 4  # picture or clip, model, style, saturation
+DEFAULTS = {"colorize": (None, None)}  # temperature, working size
 FILES = ("image", "video", "file", "gallery", "imageslider", "imageeditor", "uploadbutton", "audio", "html")
 
 
@@ -56,7 +58,9 @@ class Guest:
         return str(paths[0])
 
     def call(self, endpoint: str, arguments: Any) -> Outcome:
-        """What an endpoint answers."""
+        """What an endpoint answers; to four arguments of one that takes more, its defaults are added."""
+        if len(arguments) == TOLD:
+            arguments = [*arguments, *DEFAULTS.get(endpoint, ())]
         joined = self.http.post(f"/call/{endpoint}", content=json.dumps({"data": arguments}), headers=JSON)
         if joined.status_code != 200:
             return Outcome("refused", f"HTTP {joined.status_code}: {joined.text[:300]}")
@@ -102,6 +106,11 @@ class Guest:
                     f"function {function['id']}, {function['api_name']}",
                     partial(self._join, function["id"], arguments),
                 )
+
+    def post(self, route: str, headers: dict[str, str], body: Any) -> Outcome:
+        """The answer to what is sent to a route."""
+        answer = self.http.post(f"/{route}", content=json.dumps(body), headers=headers)
+        return Outcome("done" if answer.status_code < 400 else "refused", f"HTTP {answer.status_code}: {answer.text}")
 
     def _join(self, function: int, arguments: list[Any]) -> Outcome:
         body = {"fn_index": function, "session_hash": secrets.token_hex(8), "data": arguments}
@@ -157,7 +166,7 @@ def leavers(guest: Guest, picture: Any, clip: Any) -> Iterator[tuple[str, Callab
 
     def call_and_leave(endpoint: str, argument: dict[str, Any], listen: bool) -> Callable[[], Outcome]:
         def work() -> Outcome:
-            body = {"data": [argument, "fusion", "", 1.0]}
+            body = {"data": [argument, "fusion", "", 1.0, *DEFAULTS.get(endpoint, ())]}
             event = guest.http.post(f"/call/{endpoint}", json=body).json()["event_id"]
             if listen:
                 with suppress(httpx.TimeoutException):

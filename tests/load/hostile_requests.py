@@ -50,6 +50,26 @@ def files_of_others(server: AppServer) -> Iterator[tuple[str, Any]]:
         yield f"picture {str(value)[:40]!r}", value
 
 
+def ways_around(server: AppServer) -> Iterator[tuple[str, str, dict[str, str], Any]]:
+    """Ways to name a file of the machine that are not an endpoint's own: route, headers, body, each with a name."""
+    outside = {"path": str(server.cache.parent / "outside.jpg")}
+    call = {"data": [outside, "fusion", "", 1.0, None, None], "session_hash": "around", "fn_index": 9}
+    kinds = ("application/JSON", "application/vnd.api+json", "text/plain", "", "multipart/form-data; boundary=x")
+    for route in ("call/colorize", "call/v2/colorize", "queue/join", "run/colorize", "run/predict", "api/colorize"):
+        for kind in kinds:
+            yield f"{route} as {kind!r}", route, {"Content-Type": kind}, call
+    part = {"data": {"path": "/etc/passwd"}, "component_id": 1, "fn_name": "load", "session_hash": "around"}
+    for route in (
+        "component_server",
+        "vibe-edit",
+        "vibe-code",
+        "process_recording",
+        "stream/around",
+        "run-history/connect",
+    ):
+        yield route, route, {"Content-Type": "application/json"}, part
+
+
 def addresses(server: AppServer) -> Iterator[str]:
     """What is not to be had from the server."""
     for path in (
@@ -71,4 +91,5 @@ def addresses(server: AppServer) -> Iterator[str]:
     yield from (f"{api}/file/etc/passwd", f"{api}/proxy=http://169.254.169.254/", f"{api}/stream/a/b/c/playlist.m3u8")
     yield from (f"{api}/custom_component/a/b/c/d", f"{api}/monitoring", f"{api}/call/unknown/x", f"{api}/call/video/x")
     yield from ("/static/../../../../etc/passwd", "/assets/..%2f..%2f..%2fetc/passwd", "/svelte/../../app.py")
+    yield from (f"{api}/deep_link?session_hash=x", f"{api}/vibe-code", f"{api}/token", "/monitoring", "/openapi.json")
     yield from ("/theme/../../etc/passwd", "/.env", "/.git/config")

@@ -60,7 +60,7 @@ class ClassificationConfig:
 @register(
     ModelSpec(
         name="classification",
-        summary="Distribution over colour bins: a temperature from faithful to vivid, and other plausible colourings",
+        summary="Distribution over color bins: a temperature from faithful to vivid, and other plausible colorings",
         config=ClassificationConfig(),
         weights=packaged_weights("classification", ClassificationConfig),
         working_size=256,

@@ -78,7 +78,7 @@ class FusionConfig:
 @register(
     ModelSpec(
         name="fusion",
-        summary="Pretrained backbone fused with a colour decoder; faithful or vivid. The default",
+        summary="Pretrained backbone fused with a color decoder; faithful or vivid. The default",
         config=FusionConfig(),
         weights=packaged_weights("fusion", FusionConfig),
         working_size=256,

@@ -25,7 +25,7 @@ class GrayscaleConfig:
 @register(
     ModelSpec(
         name="grayscale",
-        summary="No colour: the baseline",
+        summary="No color: the baseline",
         config=GrayscaleConfig(),
         weights=(),
         working_size=32,

@@ -65,7 +65,7 @@ class RegressionConfig:
 @register(
     ModelSpec(
         name="regression",
-        summary="Regression CNN on a pretrained backbone: clean, cautious colours",
+        summary="Regression CNN on a pretrained backbone: clean, cautious colors",
         config=RegressionConfig(),
         weights=packaged_weights("regression", RegressionConfig),
         working_size=256,
