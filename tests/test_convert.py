@@ -470,6 +470,15 @@ def test_an_archive_that_says_it_is_larger(publish: Callable[..., WeightsSpec], 
         pulling.pull("regression")
 
 
+def test_a_pickle_of_many_objects(
+    publish: Callable[..., WeightsSpec], net: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(net)
+    monkeypatch.setattr(convert, "_PICKLE", 1000)
+    with pytest.raises(WeightsError, match=r"holds more than tensors.*data\.pkl of .*at most 1,000"):
+        pulling.pull("regression")
+
+
 def test_what_was_converted_counts_though_the_download_stays(
     publish: Callable[..., WeightsSpec], net: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -31,6 +31,7 @@ _PARALLEL = "module."  # what DataParallel puts before each key
 _SHOWN = 5
 _DEPTH = 4  # dictionaries around a state, at most
 _SPARE = 1 << 20  # bytes
+_PICKLE = 32 << 20  # bytes; the tensors' numbers lie outside it, and each byte can become a hundred in memory
 _REFUSED = re.compile(r"GLOBAL (\S+)|operand (\d+)")
 
 
@@ -190,6 +191,13 @@ def _check_size(file: Path, where: str) -> None:
             found=f"{whole:,} bytes in a file of {size:,}" + (f"; {packed[0]} is compressed" if packed else ""),
             expected="a file of torch.save, which does not compress",
         )
+    for entry in entries:
+        if entry.filename.endswith(".pkl") and entry.file_size > _PICKLE:
+            found, expected = (
+                f"{entry.filename} of {entry.file_size:,} bytes",
+                f"at most {_PICKLE:,}, beside the tensors",
+            )
+            raise WeightsError(f"{where} holds more than tensors, and is not opened", found=found, expected=expected)
 
 
 def _is_right(name: str) -> bool:
@@ -376,6 +384,8 @@ def _reason(error: Exception) -> str:
         return "objects other than tensors, numbers, texts and containers of them"
     if "TorchScript" in said:
         return "a program in TorchScript"
+    if ".tar" in said:
+        return "a file of the old form .tar"
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     advice = re.search(r"weights.only|torch\.load|safe_globals", said, re.IGNORECASE)
     return type(error).__name__ if advice or not lines else f"{type(error).__name__}: {lines[0][:200]}"
