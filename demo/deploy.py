@@ -20,6 +20,7 @@ from packaging.version import Version
 
 import zoo
 from zoo import hub, registry
+from zoo.digests import verify_sha256
 from zoo.errors import ConfigError, OptionError, ZooError
 from zoo.evaluation import tables
 from zoo.spec import ModelSpec, WeightsSpec
@@ -64,7 +65,7 @@ def stage(folder: Path, repo_id: str, *, zero_gpu: bool = False) -> list[Path]:
         raise OptionError(f"{folder} is not an empty folder", remedy="name another, or one that is not there")
     there = available()
     for weights in (weights for _, weights in there if weights.packaged):
-        hub.verify_sha256(hub.packaged_path(weights), str(weights.sha256))
+        verify_sha256(hub.packaged_path(weights), str(weights.sha256))
     texts = {"requirements.txt": requirements(zero_gpu=zero_gpu), "README.md": card(there, repo_id, zero_gpu=zero_gpu)}
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():

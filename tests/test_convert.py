@@ -1,11 +1,13 @@
 """Weights that others published as pickles: fetched, checked, converted once; from an address, the Hub, or by hand."""
 
+import errno
 import hashlib
 import io
 import json
 import os
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from hub_server import HubServer, folder_files
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from typer.testing import CliRunner
@@ -209,8 +212,13 @@ def test_without_a_network(publish: Callable[..., WeightsSpec], net: bytes, monk
         with pytest.raises(WeightsError) as caught:
             pulling.pull("regression", trust_first_use=True)
         assert time.monotonic() - begun < 3
-        for part in (str(url), known, "`colorzoo convert FILE --as regression.far`"):
+        trust = " --trust-first-use" if len(known) < 64 else ""
+        for part in (str(url), known, f"`colorzoo convert FILE --as regression.far{trust}`"):
             assert part in str(caught.value.remedy)
+    with pytest.raises(WeightsError) as caught:  # the one that asks for trust
+        pulling.pull("regression")
+    for part in (str(url), known, "`colorzoo convert FILE --as regression.far --trust-first-use`"):
+        assert part in str(caught.value.remedy)
 
 
 def test_an_address_that_is_gone(server: HubServer, publish: Callable[..., WeightsSpec], net: bytes) -> None:
@@ -237,7 +245,26 @@ def test_a_pickle_on_the_hub(
     assert record is not None
     assert (record.upstream, record.revision) == (url, commit)
     assert is_here("regression")
-    assert list((tmp_path / "home" / "hub").rglob("blobs/*")) == []  # the conversion alone is kept
+    assert list((tmp_path / "home").rglob("blobs/*")) == []  # the conversion alone is kept
+
+
+def test_a_pickle_that_others_fetch_meanwhile_stays(
+    server: HubServer, register: Callable[..., WeightsSpec], net: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import hf_hub_download
+
+    commit = server.add("some/peer", {"pytorch_model.bin": net})
+    register(convert_from=f"https://huggingface.co/some/peer/resolve/{commit}/pytorch_model.bin")
+    theirs: list[Path] = []
+    opened = convert.published_state
+
+    def meanwhile(file: Path, called: str | None = None) -> dict[str, Tensor]:
+        theirs.append(Path(hf_hub_download("some/peer", "pytorch_model.bin", revision=commit)))
+        return opened(file, called)
+
+    monkeypatch.setattr(convert, "published_state", meanwhile)
+    assert pulling.pull("regression", trust_first_use=True) == pulling.PULLED
+    assert theirs[0].read_bytes() == net
 
 
 def test_a_pickle_that_others_keep_in_the_cache_stays_there(
@@ -266,7 +293,12 @@ def test_a_file_brought_by_hand(
     with pytest.raises(WeightsError, match="wrong sha256"):
         convert.from_file(file, "regression")
     file.write_bytes(net)
-    assert convert.from_file(file, "regression.far") == converted.weights_path("regression.far")
+    with pytest.raises(
+        WeightsError, match=rf"found: sha256 {digest(net)}, of which the first 8 digits match.*--trust-first-use"
+    ):
+        convert.from_file(file, "regression.far")
+    assert not is_here("regression")
+    assert convert.from_file(file, "regression.far", trust_first_use=True) == converted.weights_path("regression.far")
     assert torch.equal(answer(load("regression")), answer(tiny))
     record = converted.read("regression.far")
     assert record is not None
@@ -357,6 +389,131 @@ def test_files_that_are_something_else(
     assert kept(home) == []
 
 
+def repacked(data: bytes, pickle: bytes | None, method: int) -> bytes:
+    """A file of torch.save with another pickle in it, or packed otherwise."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w", method) as new:
+        for entry in old.infolist():
+            is_pickle = pickle is not None and entry.filename.endswith("data.pkl")
+            new.writestr(entry.filename, pickle if is_pickle else old.read(entry))
+    return buffer.getvalue()
+
+
+def _inside_itself() -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    table["params"] = table
+    return table
+
+
+def _changed(how: Callable[[Tensor], Tensor]) -> Callable[[dict[str, Tensor]], bytes]:
+    """A maker of a file in which one tensor is changed."""
+
+    def make(state: dict[str, Tensor]) -> bytes:
+        key = next(key for key in state if key.endswith("weight"))
+        return pickled({**state, key: how(state[key])})
+
+    return make
+
+
+def _with(number: float) -> Callable[[Tensor], Tensor]:
+    def put(tensor: Tensor) -> Tensor:
+        tensor = tensor.double()
+        tensor.view(-1)[-1] = number
+        return tensor
+
+    return put
+
+
+_DEEP = b"\x80\x02" + b"}X\x06\0\0\0params" * 3000 + b"}" + b"s" * 3000 + b"."
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (_changed(lambda tensor: tensor.to("meta")), "other than plain tensors; found: .*weight: without data"),
+        (_changed(lambda tensor: tensor.to_sparse()), "(other than plain tensors|not a file of torch.save)"),
+        (_changed(lambda tensor: tensor.to(torch.complex64)), r"weight is torch\.complex64, not torch\.float32"),
+        (_changed(lambda tensor: tensor.to(torch.float8_e4m3fn)), r"weight is torch\.float8_e4m3fn"),
+        (_changed(lambda tensor: tensor.bool()), r"weight is torch\.bool"),
+        (_changed(_with(float("nan"))), "holds NaN or infinite numbers; found: .*weight"),
+        (_changed(_with(float("-inf"))), "holds NaN or infinite numbers; found: .*weight"),
+        (_changed(_with(1e300)), "holds NaN or infinite numbers; found: .*weight"),
+        (lambda state: pickled(_inside_itself()), "holds more than a state dict"),
+        (lambda state: repacked(pickled({}), _DEEP, zipfile.ZIP_STORED), "holds more than a state dict"),
+        (lambda state: repacked(pickled(state), None, zipfile.ZIP_DEFLATED), r"would unpack to more.*is compressed"),
+        (lambda state: repacked(pickled({}), b"\x80\x02\x96", zipfile.ZIP_STORED), "machine, 150; expected"),
+    ],
+)
+def test_files_made_to_do_harm(
+    publish: Callable[..., WeightsSpec],
+    tiny: Colorizer[Any],
+    home: Path,
+    make: Callable[[dict[str, Tensor]], bytes],
+    message: str,
+) -> None:
+    publish(make(tiny.state_dict()))
+    with pytest.raises(WeightsError, match=message) as caught:
+        pulling.pull("regression")
+    assert "weights_only" not in str(caught.value)
+    assert kept(home) == []
+
+
+def test_an_archive_that_says_it_is_larger(publish: Callable[..., WeightsSpec], net: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(net)) as archive:
+        sizes = archive.infolist()[0].file_size
+    start = net.index(b"PK\x01\x02") + 24  # of the first entry's size in the archive's list
+    assert int.from_bytes(net[start : start + 4], "little") == sizes
+    publish(net[:start] + (1 << 30).to_bytes(4, "little") + net[start + 4 :])
+    with pytest.raises(
+        WeightsError, match=rf"would unpack to more.*found: 1,\d+,\d+,\d+ bytes in a file of {len(net):,}"
+    ):
+        pulling.pull("regression")
+
+
+def test_a_pickle_of_many_objects(
+    publish: Callable[..., WeightsSpec], net: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(net)
+    monkeypatch.setattr(convert, "_PICKLE", 1000)
+    with pytest.raises(WeightsError, match=r"holds more than tensors.*data\.pkl of .*at most 1,000"):
+        pulling.pull("regression")
+
+
+def test_what_was_converted_counts_though_the_download_stays(
+    publish: Callable[..., WeightsSpec], net: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish(net)
+    unlink = Path.unlink
+
+    def fail(self: Path, missing_ok: bool = False) -> None:
+        if self.suffix == ".pth":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", fail)
+    assert pulling.pull("regression") == pulling.PULLED
+    assert is_here("regression")
+    assert "regression.far.pth cannot be deleted (Permission denied)" in caplog.text
+
+
+@pytest.mark.parametrize("where", ["zoo.convert.save_file", "zoo.converted.os.fsync"])
+def test_a_full_disk(
+    publish: Callable[..., WeightsSpec], net: bytes, monkeypatch: pytest.MonkeyPatch, home: Path, where: str
+) -> None:
+    full = "No space left on device"
+
+    def fail(*_: Any) -> None:
+        if where.endswith("fsync"):
+            raise OSError(errno.ENOSPC, full)
+        raise SafetensorError(f"I/O error: {full}")
+
+    publish(net)
+    monkeypatch.setattr(where, fail)
+    with pytest.raises(WeightsError, match=rf"cannot be written.*{full}.*make room"):
+        pulling.pull("regression")
+    assert kept(home) == []
+
+
 def test_a_cut_file_is_damaged_not_used(publish: Callable[..., WeightsSpec], net: bytes) -> None:
     publish(net[: len(net) // 2])
     with pytest.raises(WeightsError, match="is damaged"):
@@ -434,6 +591,8 @@ def test_the_commands(
     publish: Callable[..., WeightsSpec], server: HubServer, net: bytes, tiny: Colorizer[Any], tmp_path: Path
 ) -> None:
     publish(net, upstream_sha256=digest(net)[:8])
+    for name in {name.partition(".")[0] for name in pulling.pullable()} - {"regression"}:
+        del registry._models[name]
 
     def here() -> str:
         lines = call("list").stdout.splitlines()
@@ -470,7 +629,10 @@ def test_the_commands(
     assert "regression.far  converted  removed" in call("cache").stdout
     file = tmp_path / "brought.pth"
     file.write_bytes(net)
-    assert call("convert", file, "--as", "regression").exit_code == 0
+    assert call("convert", file, "--as", "regression").exit_code == 0  # it is what the record says
+    converted.record_path("regression.far").unlink()
+    assert call("convert", file, "--as", "regression").exit_code == 2
+    assert call("convert", file, "--as", "regression", "--trust-first-use").exit_code == 0
     assert here() == "yes"
     for arguments in (["pull"], ["pull", "fusion", "--all"], ["cache", "--remove", "none"], ["pull", "local-dir:x"]):
         assert call(*arguments).exit_code == 2

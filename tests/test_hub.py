@@ -1,5 +1,6 @@
 """The Hub: huggingface_hub's own client against a server on this machine; caches, damage, refusals, no network."""
 
+import errno
 import hashlib
 import json
 import logging
@@ -8,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import zoo
-from zoo import hub, pulling, registry
+from zoo import hub, locks, pulling, registry
 from zoo.colorizer import Colorizer
 from zoo.errors import ConfigError, UnknownModelError, WeightsError
 from zoo.loading import describe, is_here, load
@@ -176,6 +178,86 @@ def test_damaged_twice_is_refused_and_not_kept(
     assert server.fetched == [STATE] * 2
     assert list((tmp_path / "home").rglob("*.safetensors")) == []
     assert _blobs(tmp_path / "home") == []
+
+
+@pytest.fixture(params=["links", "no links"])
+def caches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache with symbolic links, and one without, as on Windows: there no name says what a file hashes to."""
+    if request.param == "no links":
+        monkeypatch.setattr("huggingface_hub.file_download.are_symlinks_supported", lambda *_: False)
+
+
+@pytest.mark.parametrize("name", ["config.json", STATE])
+def test_wrong_bytes_of_the_right_length(
+    caches: None, server: HubServer, commit: str, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    server.spoiled[name] = 2
+    with pytest.raises(WeightsError, match=r"wrong git id" if name == "config.json" else "wrong sha256"):
+        hub.download(REPO, commit, name, None)
+    assert hub.cached(REPO, commit, name) is None
+    server.spoiled[name] = 1
+    assert hub.download(REPO, commit, name, None).read_bytes() == files[name]
+    assert server.fetched == [name] * 4
+    server.requests.clear()
+    path = hub.download(REPO, commit, name, None)
+    assert server.requests == []
+    path.resolve().write_bytes(files[name][:-1] + b"x")
+    _go_offline(monkeypatch)
+    with pytest.raises(WeightsError, match="not in the cache"):
+        hub.download(REPO, commit, name, None)
+
+
+def test_a_file_of_which_nobody_says_what_it_is(
+    server: HubServer, commit: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from huggingface_hub import hf_hub_download
+
+    monkeypatch.setattr("huggingface_hub.file_download.are_symlinks_supported", lambda *_: False)
+    path = Path(hf_hub_download(REPO, "config.json", revision=commit))
+    with monkeypatch.context() as patch:
+        _go_offline(patch)
+        assert hub.download(REPO, commit, "config.json", None) == path
+        assert f"{path} cannot be checked" in caplog.text
+    path.write_bytes(b"{}")
+    assert hub.download(REPO, commit, "config.json", None).read_bytes() != b"{}"
+
+
+def test_waiting_for_another_process_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(locks, "_PATIENCE", 0.1)
+    with locks.locked(tmp_path, "a/b"):
+        assert caplog.text == ""
+        thread = threading.Thread(target=lambda: locks.locked(tmp_path, "a/b").__enter__())
+        thread.start()
+        for _ in range(100):
+            if "another process is busy with a/b" in caplog.text:
+                break
+            time.sleep(0.05)
+        assert str(tmp_path / "a%2Fb.lock") in caplog.text
+        assert thread.is_alive()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(WeightsError, match=r"cannot be written.*set HF_HOME"), locks.locked(tmp_path / "file", "a"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"), [(errno.ENOSPC, "make room"), (errno.EROFS, "set HF_HOME"), (errno.EACCES, "set HF_HOME")]
+)
+def test_disks_that_refuse(
+    server: HubServer, commit: str, monkeypatch: pytest.MonkeyPatch, code: int, remedy: str
+) -> None:
+    def fail(*args: Any, **options: Any) -> None:
+        raise OSError(code, os.strerror(code), "/cache/file")
+
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", fail)
+    with pytest.raises(WeightsError, match=rf"config\.json.*{os.strerror(code)}.*{remedy}"):
+        hub.download(REPO, commit, "config.json", None)
 
 
 def test_damage_in_the_cache_is_seen_and_mended(server: HubServer, commit: str) -> None:

@@ -86,7 +86,10 @@ def write(record: Record) -> None:
 def find(name: str) -> Path | None:
     """The conversion of the weights ``name`` (model and tag), unchecked; None where it is not here, or not whole."""
     path, record = weights_path(name), read(name)
-    whole = record is not None and path.is_file() and path.stat().st_size == record.size_bytes
+    try:
+        whole = record is not None and path.is_file() and path.stat().st_size == record.size_bytes
+    except OSError:  # removed meanwhile
+        return None
     return path if whole else None
 
 
@@ -106,7 +109,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         made.replace(path)
     except OSError as error:
-        raise WeightsError(f"{path} cannot be written", found=error.strerror or error) from error
+        raise hub.hub_error(f"{path} cannot be written", error) from error
     finally:
         if made is not None:
             made.unlink(missing_ok=True)

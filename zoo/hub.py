@@ -4,16 +4,16 @@ The client accepts wrong bytes of the right length, so that every file is hashed
 they come from where it keeps them, and what it says is shown without addresses' signatures.
 """
 
-import hashlib
+import errno
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from zoo.digests import is_digest, verify_announced, verify_sha256
 from zoo.errors import WeightsError
+from zoo.locks import locked
 from zoo.spec import WEIGHTS_DIR, WeightsSpec
 
 CONFIG_FILE, STATE_FILE = "config.json", "model.safetensors"
@@ -23,7 +23,6 @@ _CONNECT, _LOOK, _ANSWER = 4.0, 2.0, 10.0  # seconds to wait for a connection; f
 
 _log = logging.getLogger(__name__)
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _HUB_FILE = re.compile(
     r"https://(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)/(?:resolve|blob|raw)/([^/?#]+)/([^?#]+)(?:\?download=true)?"
 )
@@ -41,6 +40,9 @@ _REMEDIES = {  # the first that fits; by name, because importing the library is 
     "ConnectTimeout": _NO_NETWORK,
     "ProxyError": _NO_NETWORK,
 }
+_FULL = "make room on the disk, or set HF_HOME to a folder with more"
+_READ_ONLY = "the cache cannot be written: set HF_HOME to a folder that can"
+_DISK = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL} | dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _READ_ONLY)
 
 
 class HubFile(NamedTuple):
@@ -70,40 +72,6 @@ def packaged_path(weights: WeightsSpec) -> Path:
 def has_packaged(weights: WeightsSpec) -> bool:
     """Whether the file of weights that come with the package is there; it is not read."""
     return (WEIGHTS_DIR / str(weights.packaged)).is_file()
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file's content, 64 hex digits.
-
-    Raises:
-        WeightsError: It cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read", found=error.strerror) from error
-
-
-def verify_sha256(path: Path, expected: str) -> str:
-    """Refuse a file whose content is not the expected; returns its sha256.
-
-    Args:
-        path: The file.
-        expected: 64 hex digits, or as many of the first as are known.
-
-    Raises:
-        WeightsError: The file hashes to something else, or cannot be read.
-    """
-    found = sha256_of(path)
-    if not found.startswith(expected):
-        raise WeightsError(
-            f"{path} has the wrong sha256",
-            found=found,
-            expected=expected if len(expected) == 64 else f"{expected}...",
-            remedy="it is damaged or not the file it is taken for, and is not used",
-        )
-    return found
 
 
 def home() -> Path:
@@ -197,15 +165,17 @@ def check_files(names: list[str], where: str) -> None:
         )
 
 
-def cached(repo_id: str, revision: str, filename: str) -> Path | None:
-    """A file of a repository where it lies in huggingface_hub's cache; None where it does not. Asks no network."""
+def cached(repo_id: str, revision: str, filename: str, folder: Path | None = None) -> Path | None:
+    """A file of a repository in huggingface_hub's cache, or that in ``folder``; None: not there. Asks no network."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
-        found = try_to_load_from_cache(repo_id, filename, revision=revision)
+        found = try_to_load_from_cache(repo_id, filename, revision=revision, cache_dir=folder)
     except HFValidationError:
         return None
+    except OSError as error:
+        raise hub_error(f"hf-hub:{repo_id}@{revision}: {filename}", error) from error
     return Path(found) if isinstance(found, str) else None
 
 
@@ -217,7 +187,7 @@ def cached_commits(repo_id: str) -> list[str]:
     return sorted(path.parent.name for path in folder.glob(f"*/{CONFIG_FILE}"))
 
 
-def download(repo_id: str, revision: str, filename: str, sha256: str | None) -> Path:
+def download(repo_id: str, revision: str, filename: str, sha256: str | None, folder: Path | None = None) -> Path:
     """A file of a repository on the Hub, from the local cache or else from the network, checked.
 
     A file that fails the check is thrown away and fetched once more. Of several processes one does so; the others
@@ -227,27 +197,30 @@ def download(repo_id: str, revision: str, filename: str, sha256: str | None) -> 
         repo_id: OWNER/REPO.
         revision: A 40-digit commit; a cached file of it is found without asking the network.
         filename: Its path in the repository.
-        sha256: What it must hash to; None is what the Hub says of it, which it does for large files only.
+        sha256: What it must hash to; None is what the Hub says of it.
+        folder: A cache of the caller's own; None is huggingface_hub's.
 
     Raises:
         WeightsError: It cannot be had, or is not what was expected.
     """
     where = f"hf-hub:{repo_id}@{revision}: {filename}"
-    path = cached(repo_id, revision, filename)
-    if path is not None and _is_right(path, sha256):
+    place = (repo_id, revision, filename)
+    path = cached(*place, folder)
+    if path is not None and _is_right(path, sha256, place):
         return path
     from huggingface_hub import constants
 
-    with locked(Path(constants.HF_HUB_CACHE) / ".locks" / "colorzoo", f"{repo_id}@{revision}/{filename}"):
-        path = cached(repo_id, revision, filename)  # by now perhaps another process has brought it
+    locks = Path(constants.HF_HUB_CACHE) / ".locks" / "colorzoo"
+    with locked(locks, f"{repo_id}@{revision}/{filename}"):
+        path = cached(*place, folder)  # by now perhaps another process has brought it
         if path is not None:
-            if _is_right(path, sha256):
+            if _is_right(path, sha256, place):
                 return path
             _throw_away(path, where)
         for last in (False, True):
-            path = _fetch(repo_id, revision, filename, where, force=last)
+            path = _fetch(*place, where, folder, force=last)
             try:
-                _verify(path, sha256)
+                _verify(path, sha256, place)
                 return path
             except WeightsError:
                 _throw_away(path, where)
@@ -286,30 +259,16 @@ def fetch(url: str, target: Path, *, resume: bool) -> None:
 
 
 def forget(path: Path) -> None:
-    """Delete a file, in huggingface_hub's cache or elsewhere, and what it is a link to."""
-    path.resolve().unlink(missing_ok=True)
-    path.unlink(missing_ok=True)
-
-
-@contextmanager
-def locked(folder: Path, name: str) -> Iterator[None]:
-    """Keep other processes, and threads, from what ``name`` stands for; ``folder`` holds the lock.
+    """Delete a file, in huggingface_hub's cache or elsewhere, and what it is a link to.
 
     Raises:
-        WeightsError: The folder cannot be written.
+        WeightsError: It cannot be deleted.
     """
-    from filelock import FileLock
-
-    lock = FileLock(folder / f"{quote(name, safe='')}.lock")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        path.resolve().unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
     except OSError as error:
-        raise WeightsError(f"{folder} cannot be written", found=error.strerror, remedy="set HF_HOME") from error
-    try:
-        yield
-    finally:
-        lock.release()
+        raise WeightsError(f"{path} cannot be deleted", found=error.strerror, remedy="delete it by hand") from error
 
 
 def hub_error(where: str, error: Exception) -> WeightsError:
@@ -317,38 +276,71 @@ def hub_error(where: str, error: Exception) -> WeightsError:
     names = [cls.__name__ for cls in type(error).__mro__]
     status = getattr(getattr(error, "response", None), "status_code", None)
     other = "log in with `hf auth login`, with a token that may do so" if status in (401, 403) else "try again later"
+    if isinstance(error, OSError):
+        other = _DISK.get(error.errno or 0, other)
     remedy = next((text for name, text in _REMEDIES.items() if name in names), other)
     lines = str(error).strip().splitlines()
     said = _SECRET.sub("...", lines[0]) if lines else ""
     return WeightsError(_SECRET.sub("...", where), found=f"{names[0]}: {said}", remedy=remedy)
 
 
-def _is_right(path: Path, sha256: str | None) -> bool:
+def _is_right(path: Path, sha256: str | None, place: tuple[str, str, str]) -> bool:
     try:
-        _verify(path, sha256)
+        _verify(path, sha256, place)
     except WeightsError:
         return False
     return True
 
 
-def _verify(path: Path, sha256: str | None) -> None:
-    name = path.resolve().name  # the cache names a large file by the sha256 that the Hub announced
-    expected = sha256 or (name if _SHA256.match(name) else None)
-    if expected is not None:
-        verify_sha256(path, expected)
+def _verify(path: Path, sha256: str | None, place: tuple[str, str, str]) -> None:
+    if sha256 is not None:
+        verify_sha256(path, sha256)
+    elif announced := _announced(path, place):
+        verify_announced(path, announced)
+
+
+def _announced(path: Path, place: tuple[str, str, str]) -> str | None:
+    """What the Hub says the content of a cached file is; None, and a warning, where that cannot be found out."""
+    name = path.resolve().name  # the cache names what its links lead to by what the Hub announced
+    if is_digest(name):
+        return name
+    kept = home() / "announced" / quote("@".join(place), safe="")  # where the cache has no links, asked for once
+    try:
+        if is_digest(known := kept.read_text(encoding="ascii").strip()):
+            return known
+    except (OSError, ValueError):
+        pass
+    repo_id, revision, filename = place
+    try:
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+        etag = get_hf_file_metadata(hf_hub_url(repo_id, filename, revision=revision), timeout=_timeout()).etag
+    except Exception as error:
+        said = hub_error(f"{path} cannot be checked: the Hub cannot be asked what it is", error)
+        _log.warning("%s; %s", said.what, said.found)
+        return None
+    if etag is None or not is_digest(etag):
+        _log.warning("%s cannot be checked: its server does not say what it hashes to", path)
+        return None
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(etag, encoding="ascii")
+    except OSError as error:
+        _log.debug("%s: %s", kept, error)  # it is asked for again
+    return etag
 
 
 def _throw_away(path: Path, where: str) -> None:
-    _log.warning("%s has the wrong sha256 and is thrown away", where)
+    _log.warning("%s is not what was expected and is thrown away", where)
     forget(path)
 
 
-def _fetch(repo_id: str, revision: str, filename: str, where: str, *, force: bool) -> Path:
+def _fetch(repo_id: str, revision: str, filename: str, where: str, folder: Path | None, *, force: bool) -> Path:
     try:
         from huggingface_hub import hf_hub_download, hf_hub_url
 
         _reach(hf_hub_url(repo_id, filename, revision=revision))
-        return Path(hf_hub_download(repo_id, filename, revision=revision, force_download=force))
+        return Path(hf_hub_download(repo_id, filename, revision=revision, cache_dir=folder, force_download=force))
     except Exception as error:  # whatever the library, its transports and the disk raise
         raise hub_error(where, error) from error
 

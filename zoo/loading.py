@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zoo import converted, hub, registry
 from zoo.colorizer import FORMAT_VERSION, Colorizer
+from zoo.digests import verify_sha256
 from zoo.errors import ConfigError, OptionError, UnknownModelError, WeightsError, ZooError
 from zoo.hub import CONFIG_FILE, STATE_FILE
 from zoo.spec import ModelSpec, WeightsSpec, config_from_mapping
@@ -22,6 +23,8 @@ HUB, FOLDER = "hf-hub:", "local-dir:"
 _CONFIG_KEYS = {"format_version", "model", "config", "parts"}
 _REPOSITORY = re.compile(r"(?P<repo_id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^@\s]+))?\Z")
 _NAME_AND_STYLE = re.compile(r"(?P<name>(?:(?:hf-hub|local-dir):)?.+?)(?::(?P<style>\w+))?")
+_FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}  # those of a set may stand for one another
+_INTEGERS = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 _SHOWN = 5  # entries that do not fit are named up to here
 
 
@@ -194,13 +197,13 @@ class _Source(NamedTuple):
             )
         if weights.packaged is not None:
             path = hub.packaged_path(weights)
-            hub.verify_sha256(path, str(weights.sha256))
+            verify_sha256(path, str(weights.sha256))
             return path
         if weights.repo_id is not None and weights.sha256 is not None:
             return hub.download(weights.repo_id, str(weights.revision), str(weights.filename), weights.sha256)
         found = None if weights.repo_id else converted.find(self.full_name)
         if found is not None and weights.sha256 is not None:
-            hub.verify_sha256(found, weights.sha256)
+            verify_sha256(found, weights.sha256)
             return found
         raise WeightsError(
             f"weights {self.full_name!r} are not here",
@@ -259,9 +262,7 @@ def _is_here(source: _Source) -> bool:
     if weights.repo_id is None:
         return weights.sha256 is not None and converted.find(source.full_name) is not None
     path = hub.cached(weights.repo_id, str(weights.revision), str(weights.filename))
-    if path is None or weights.sha256 is None:
-        return False
-    return weights.size_bytes in (None, path.stat().st_size)
+    return path is not None and weights.sha256 is not None and weights.size_bytes in (None, path.stat().st_size)
 
 
 def _find_part(part: str, name: str) -> _Source:
@@ -393,6 +394,6 @@ def _misfit(key: str, own: Tensor | None, found: Tensor | None) -> str | None:
         return f"{key} is unknown"
     if found.shape != own.shape:
         return f"{key} is {tuple(found.shape)}, not {tuple(own.shape)}"
-    if found.is_floating_point() != own.is_floating_point():
+    if found.dtype != own.dtype and not any({found.dtype, own.dtype} <= kind for kind in (_FLOATS, _INTEGERS)):
         return f"{key} is {found.dtype}, not {own.dtype}"
     return None

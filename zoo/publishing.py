@@ -3,7 +3,8 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from urllib.parse import urljoin
 
 from zoo import hub, loading, registry
 from zoo.colorizer import Colorizer
+from zoo.digests import sha256_of
 from zoo.errors import OptionError, UnknownModelError, WeightsError
 from zoo.evaluation import cards, generated
 from zoo.evaluation.candidates import candidate_from
@@ -75,8 +77,7 @@ def push(
     network = loading.load(name)
     if not network.state_dict():
         raise WeightsError(f"model {name!r} has no weights to push")
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
+    with _folder() as folder:
         _write_model(network, name, folder)
         text = _own_card(Path(name.removeprefix(loading.FOLDER))) if name.startswith(loading.FOLDER) else None
         stated = _stated_license(network, text, license)
@@ -104,6 +105,17 @@ def relinked(card: str, base: str | None) -> str:
         return _LINK.sub(r"\1", _IMAGE.sub("", card))
     start = base if base.endswith("/") else f"{base}/"
     return _LINK.sub(lambda match: f"[{match[1]}]({urljoin(start, match[2])})", card)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder for what is to be uploaded, for as long."""
+    try:
+        with tempfile.TemporaryDirectory() as made:
+            yield Path(made)
+    except OSError as error:
+        remedy = "set TMPDIR to a folder with room"
+        raise WeightsError("what is to be pushed cannot be put together", found=error, remedy=remedy) from error
 
 
 def _name(source: str) -> str:
@@ -161,7 +173,7 @@ def _weights(
     known = network.weights or (network.spec.weights[0] if network.spec.parts and network.spec.weights else None)
     return WeightsSpec(
         tag=known.tag if known else re.sub(r"[^\w.-]", "-", repo_id.rpartition("/")[2]).lstrip("_.-") or "hub",
-        sha256=hub.sha256_of(file),
+        sha256=sha256_of(file),
         size_bytes=file.stat().st_size,
         license=license,
         commercial_use=known.commercial_use if known else bool(commercial_use),

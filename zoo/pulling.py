@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import zoo
 from zoo import convert, converted, hub, loading, registry
 from zoo.converted import Record
+from zoo.digests import sha256_of
 from zoo.errors import UnknownModelError, WeightsError
 from zoo.spec import WeightsSpec
 
@@ -81,9 +83,10 @@ def stored() -> list[Stored]:
     for path in sorted(converted.folder().glob("*.json")):
         record, weights = converted.read(path.stem), converted.weights_path(path.stem)
         if record is not None and not record.upstream.startswith(loading.HUB):
-            found.append(Stored(path.stem, "converted", weights.stat().st_size if weights.is_file() else 0, weights))
-    for path in sorted((hub.home() / "downloads").glob("*.part")):
-        found.append(Stored(Path(path.stem).stem, "unfinished", path.stat().st_size, path))
+            found.append(Stored(path.stem, "converted", _size(weights), weights))
+    for path in sorted((hub.home() / "downloads").glob("*")):
+        of = path.name if path.is_dir() else path.name.removesuffix(".part").rpartition(".")[0]
+        found.append(Stored(of, "unfinished", _size(path), path))
     cache, known = _scanned(), _registered()
     for repository in cache.repos if cache else ():
         for revision in repository.revisions if repository.repo_type == "model" else ():
@@ -115,7 +118,9 @@ def remove(name: str) -> list[Stored]:
         )
     try:
         for each in chosen:
-            if each.place is None:
+            if each.place is None and each.path.is_dir():
+                shutil.rmtree(each.path)
+            elif each.place is None:
                 each.path.unlink(missing_ok=True)
             elif cache := _scanned():
                 # Of this repository alone: a copy of it has the same commits.
@@ -137,7 +142,7 @@ def _pull_unknown(name: str, weights: WeightsSpec, trust_first_use: bool) -> Non
         )
     path = hub.download(*place, record.sha256 if record else None)
     if record is None:
-        sha256, today = hub.sha256_of(path), datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
+        sha256, today = sha256_of(path), datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
         converted.write(
             Record(
                 name=name,
@@ -157,6 +162,15 @@ def _registered() -> dict[tuple[str, str], str]:
     names = pullable()
     found = {name: registry.find_weights(name)[2] for name in names}
     return {(str(w.repo_id), str(w.revision)): name for name, w in found.items() if w is not None and w.repo_id}
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all in a folder; what is removed meanwhile has none."""
+    try:
+        files = [each for each in path.rglob("*") if not each.is_symlink()] if path.is_dir() else [path]
+        return sum(each.stat().st_size for each in files if each.is_file())
+    except OSError:
+        return 0
 
 
 def _scanned() -> "HFCacheInfo | None":

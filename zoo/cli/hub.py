@@ -78,11 +78,12 @@ def cache(
 def convert(
     file: Annotated[Path, typer.Argument(help="A file of weights as its authors published it.")],
     name: Annotated[str, typer.Option("--as", metavar="NAME[.TAG]", help="The registered weights that it is.")],
+    trust_first_use: Trust = False,
 ) -> None:
     """Convert a published pickle that was brought by hand; nothing in it is run."""
     from zoo import convert
 
-    typer.echo(str(convert.from_file(file, name)))
+    typer.echo(str(convert.from_file(file, name, trust_first_use=trust_first_use)))
 
 
 def push(

@@ -15,6 +15,7 @@ from torch import Tensor
 from zoo import color, hub, registry
 from zoo.colorizer import Batch, Colorizer
 from zoo.contract.subjects import WORKING_SIZE, Array, as_dtype, fitted, lightness, picture, training_batch
+from zoo.digests import verify_sha256
 from zoo.errors import ImageError, OptionError, ZooError
 from zoo.spec import config_from_mapping
 
@@ -312,7 +313,7 @@ def check_spec(make: MakeModel) -> None:
     for weights in spec.weights:
         if weights.packaged is not None:
             path = hub.packaged_path(weights)
-            hub.verify_sha256(path, str(weights.sha256))
+            verify_sha256(path, str(weights.sha256))
             size = path.stat().st_size
             if weights.size_bytes != size:
                 raise ContractError(f"weights {spec.name}.{weights.tag}: size", found=weights.size_bytes, expected=size)
