@@ -243,7 +243,7 @@ def test_check_of_a_right_model_and_of_one_set_of_its_weights(weights: WeightsSp
     registry.register(replace(SPEC, weights=(weights, away)))(Tint)
     code, lines = check("tint")
     assert code == 0, lines
-    assert "tint.away: its weights do not come with an installed package; not checked" in lines
+    assert "tint.away: its weights are not here; not checked" in lines
     assert lines[-1].startswith("all ")
     code, lines = check("tint.away")
     assert code == 0
