@@ -539,6 +539,7 @@ def test_compare_all_takes_models_with_weights(
 ) -> None:
     kept = {name: entry for name, entry in registry._models.items() if name in ("tint", "grayscale")}
     monkeypatch.setattr(registry, "_models", kept)
+    monkeypatch.setattr(loading, "is_here", lambda name: name == "tint")
     assert call("compare", grey_jpeg, "--out", tmp_path / "g.jpg", "--cell", 96).exit_code == 0
     assert columns_of(tmp_path / "g.jpg", 96) == 2
     with Image.open(tmp_path / "g.jpg") as image:

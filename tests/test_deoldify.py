@@ -102,7 +102,7 @@ def test_names_and_shapes_as_the_public_source_makes_them(
 def test_what_is_said_of_the_weights() -> None:
     for name in NAMES:
         spec = zoo.describe(name)
-        assert "conversion unverified" in spec.summary
+        assert "weights by its author; conversion unverified" in spec.summary
         (weights,) = spec.weights
         assert (weights.license, weights.commercial_use, weights.sha256) == ("MIT", True, None)
         assert len(weights.upstream_sha256 or "") == 64
@@ -134,6 +134,33 @@ def test_spectral_normalization_is_torchs(kernel: int, dimensions: int, training
         ]
         torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(own.state_dict(), theirs.state_dict())
+
+
+@pytest.mark.parametrize("side", [2, 30], ids=["the map scaled", "the weight scaled"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_without_gradients_the_convolution_is_the_same(side: int, layout: torch.memory_format) -> None:
+    own = network.SpectralConv(16, 12, 3, bias=True).eval().to(memory_format=layout)
+    with torch.no_grad():
+        own.weight_orig.mul_(7), own.bias.normal_()
+    x = torch.randn(2, 16, side, side)
+    straightforward = F.conv2d(x, own.weight(), own.bias, padding=1).detach()
+    kept = {key: value.clone() for key, value in own.state_dict().items()}
+    for _ in range(2):
+        with torch.inference_mode():
+            torch.testing.assert_close(own(x).clone(), straightforward, rtol=1e-5, atol=1e-5)
+    assert all(torch.equal(value, kept[key]) for key, value in own.state_dict().items())
+    assert own.state_dict().keys() == kept.keys()
+    with torch.no_grad():
+        own.weight_orig.data.mul_(torch.rand(12, 1, 1, 1) + 0.5)  # what is not seen by torch's version counters
+        torch.testing.assert_close(own(x), F.conv2d(x, own.weight(), own.bias, padding=1), rtol=1e-5, atol=1e-5)
+
+
+def test_without_gradients_the_network_is_the_same() -> None:
+    model = make().to(memory_format=torch.channels_last)
+    L = torch.rand(1, 1, 64, 64) * 100
+    straightforward = model(L).detach()
+    with torch.inference_mode():
+        torch.testing.assert_close(model(L).clone(), straightforward, rtol=1e-5, atol=1e-5)
 
 
 def test_weight_normalization_is_torchs() -> None:

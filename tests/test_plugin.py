@@ -152,10 +152,16 @@ def test_its_page_is_text_for_a_model_card(example: type[Colorizer[Any]]) -> Non
     assert "toned print" in text
 
 
+def _forget(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a module imported anew, in this test and in the next that wants it."""
+    monkeypatch.setitem(sys.modules, module, sys)  # so that it is gone again at the end
+    del sys.modules[module]
+
+
 @pytest.fixture
 def example(registry_sandbox: None, monkeypatch: pytest.MonkeyPatch) -> type[Colorizer[Any]]:
     """The example's class, registered in this process too."""
-    monkeypatch.delitem(sys.modules, "colorzoo_toning", raising=False)
+    _forget("colorzoo_toning", monkeypatch)
     monkeypatch.syspath_prepend(EXAMPLE)
     import colorzoo_toning
 
@@ -243,7 +249,7 @@ def test_check_of_a_right_model_and_of_one_set_of_its_weights(weights: WeightsSp
     registry.register(replace(SPEC, weights=(weights, away)))(Tint)
     code, lines = check("tint")
     assert code == 0, lines
-    assert "tint.away: its weights are not here; not checked" in lines
+    assert "tint.away: weights not here; not checked" in lines
     assert lines[-1].startswith("all ")
     code, lines = check("tint.away")
     assert code == 0
@@ -274,6 +280,26 @@ def test_a_model_that_cannot_be_built_is_listed_as_broken_and_refused_when_it_is
 
 
 @pytest.mark.usefixtures("registry_sandbox")
+def test_the_smallest_configuration_is_checked_with_one_thread() -> None:
+    seen = set()
+
+    class Watched(Tint):
+        def predict_ab(self, L: Tensor, **options: Any) -> Tensor:
+            seen.add(torch.get_num_threads())
+            return super().predict_ab(L)
+
+    registry.register(SPEC)(Watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        check("tint")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {1}
+
+
+@pytest.mark.usefixtures("registry_sandbox")
 def test_check_of_a_model_that_cannot_predict() -> None:
     registry.register(SPEC)(CannotPredict)
     code, lines = check("tint")
@@ -281,6 +307,34 @@ def test_check_of_a_model_that_cannot_predict() -> None:
     where = lines.index("  FAIL  predict_ab")
     assert lines[where + 1] == "        RuntimeError: shapes do not match"
     assert "  ok    gradients" in lines
+
+
+@pytest.mark.usefixtures("registry_sandbox")
+def test_pictures_that_a_plug_in_fails_on_are_told_with_its_name(weights: WeightsSpec, tmp_path: Path) -> None:
+    registry.register(replace(SPEC, weights=(weights,)))(CannotPredict)
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "red.png")
+    done = CliRunner().invoke(app, ["colorize", str(tmp_path / "red.png"), "-m", "tint", "-o", str(tmp_path / "o.png")])
+    assert done.exit_code == 1
+    said = "model 'tint' fails; found: RuntimeError: shapes do not match; `colorzoo check tint` says where"
+    assert said in done.stderr
+    assert done.stdout.startswith("0 done, 0 skipped, 1 failed")
+
+
+@pytest.mark.usefixtures("registry_sandbox")
+def test_compare_leaves_out_a_plug_in_that_fails(weights: WeightsSpec, tmp_path: Path) -> None:
+    registry.register(replace(SPEC, weights=(weights,)))(CannotPredict)
+    registry.register(replace(SPEC, name="fine", weights=(weights,)))(Tint)
+    for color in ("red", "blue"):
+        Image.new("RGB", (40, 30), color).save(tmp_path / f"{color}.png")
+    sheets = [tmp_path / name for name in ("both.png", "fine.png")]
+    pictures = [str(tmp_path / f"{color}.png") for color in ("red", "blue")]
+    for sheet, models, code in zip(sheets, ("tint,fine", "fine"), (1, 0), strict=True):
+        done = CliRunner().invoke(app, ["compare", *pictures, "--models", models, "-o", str(sheet)])
+        assert done.exit_code == code, done.output
+        told = done.stderr.count("left out: model 'tint' fails; found: RuntimeError: shapes do not match")
+        assert told == code
+        assert done.stdout.startswith("2 done, 0 failed")
+    assert np.array_equal(*(np.asarray(Image.open(sheet)) for sheet in sheets))
 
 
 @pytest.mark.usefixtures("registry_sandbox")
@@ -332,9 +386,9 @@ FINE = "import dataclasses as d, zoo; zoo.register(d.replace(SPEC, name='beside'
         ("zoo.register(d.replace(SPEC, name='Bad-Name'))(Tint)", "", "lower_snake_case"),
         ("zoo.register(d.replace(SPEC, summary=''))(Tint)", "", "empty summary"),
         ("zoo.register(d.replace(SPEC, config=3))(Tint)", "", r"no tiny\(\)"),
-        ("zoo.register(d.replace(SPEC, name=3))(Tint)", "", "TypeError"),
-        ("zoo.register(d.replace(SPEC, weights=None))(Tint)", "", "TypeError"),
-        ("zoo.register('tint')(Tint)", "", "AttributeError"),
+        ("zoo.register(d.replace(SPEC, name=3))(Tint)", "", "name is of the wrong type"),
+        ("zoo.register(d.replace(SPEC, weights=None))(Tint)", "", "weights is of the wrong type"),
+        ("zoo.register('tint')(Tint)", "", "'tint'; expected: a ModelSpec"),
         ("zoo.register(SPEC)(zoo.Colorizer)", "", "methods forward, loss, predict_ab"),
         ("zoo.register(SPEC)(Tint)", ":Gone", "AttributeError"),
         ("zoo.register(SPEC)(lambda config: Tint(config))", "", "not a model.*derived from Colorizer"),
@@ -360,7 +414,7 @@ def test_a_broken_plug_in_leaves_the_others_be(
         f"[{registry.ENTRY_POINT_GROUP}]\na = broken_plugin{value}\nb = fine_plugin\n"
     )
     for module in ("broken_plugin", "fine_plugin"):
-        monkeypatch.delitem(sys.modules, module, raising=False)
+        _forget(module, monkeypatch)
     monkeypatch.syspath_prepend(tmp_path)
     before = registry.list_models()
     monkeypatch.setattr(registry, "_discovered", False)

@@ -92,7 +92,7 @@ def test_a_name_is_lower_snake_case(name: str) -> None:
         ({"summary": " "}, "summary"),
         ({"config": 3}, r"tiny\(\)"),
         ({"working_size": 16, "multiple_of": 32}, "sizes"),
-        ({"multiple_of": 0}, "sizes"),
+        ({"multiple_of": 0}, "bad multiple_of"),
         ({"supports": frozenset({"sharpness"})}, "sharpness"),
         ({"supports": frozenset({"style"}), "styles": ("only",)}, "two styles"),
         ({"styles": ("a", "b")}, "two styles"),
@@ -116,6 +116,88 @@ def test_an_incomplete_spec_is_refused(change: dict[str, Any], message: str) -> 
 
 def test_what_is_complete_is_taken() -> None:
     registry.check(replace(SPEC, weights=(WEIGHTS, replace(ON_HUB, tag="v2.1", sha256=None))))
+
+
+CONVERTED = replace(WEIGHTS, packaged=None, sha256=None, convert_from="https://example.org/x.pth")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": 3}, "model 3: name is of the wrong type; found: 3; expected: str"),
+        ({"name": "x" * 5000}, "bad name.*at most 64"),
+        ({"summary": None}, r"summary is of the wrong type; found: None"),
+        ({"summary": "two\nlines"}, r"bad summary; found: 'two\\nlines'"),
+        ({"summary": "x" * 201}, "bad summary.*at most 200"),
+        ({"config": Config}, "found: type; expected: an instance of a dataclass"),
+        ({"weights": None}, r"weights is of the wrong type; found: None; expected: tuple\[WeightsSpec, ...\]"),
+        ({"weights": [WEIGHTS]}, "weights is of the wrong type"),
+        ({"weights": ("base",)}, "weights is of the wrong type"),
+        ({"working_size": 256.0}, "working_size is of the wrong type; found: 256.0; expected: int"),
+        ({"working_size": 1 << 40}, "bad working_size.*65536 pixels"),
+        ({"multiple_of": True}, "multiple_of is of the wrong type; found: True"),
+        ({"supports": {"seed"}}, "supports is of the wrong type"),
+        ({"supports": frozenset({1})}, "supports is of the wrong type"),
+        ({"styles": "vivid"}, "styles is of the wrong type; found: 'vivid'"),
+        ({"styles": ("a:b", "c"), "supports": frozenset({"style"})}, "bad styles; found: 'a:b'"),
+        ({"parts": ("fusion", 1)}, "parts is of the wrong type"),
+        ({"reference": 3}, "reference is of the wrong type"),
+    ],
+)
+def test_every_field_of_a_model_is_checked(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(RegistryError, match=message):
+        registry.register(replace(SPEC, **change))(Toy)
+    assert "toy" not in registry.list_models()
+
+
+@pytest.mark.parametrize(
+    ("weights", "change", "message"),
+    [
+        (WEIGHTS, {"tag": 1}, "tag is of the wrong type; found: 1; expected: str"),
+        (WEIGHTS, {"tag": "x" * 65}, "bad tag"),
+        (WEIGHTS, {"sha256": b"0" * 64}, "sha256 is of the wrong type"),
+        (WEIGHTS, {"size_bytes": "5"}, r"toy\.v1: size_bytes is of the wrong type; found: '5'; expected: int | None"),
+        (WEIGHTS, {"size_bytes": -1}, "bad size_bytes; found: -1"),
+        (WEIGHTS, {"size_bytes": True}, "size_bytes is of the wrong type"),
+        (WEIGHTS, {"license": None}, "license is of the wrong type"),
+        (WEIGHTS, {"license": "x" * 1001}, "bad license"),
+        (WEIGHTS, {"commercial_use": "no"}, "commercial_use is of the wrong type; found: 'no'; expected: bool"),
+        (WEIGHTS, {"commercial_use": 1}, "commercial_use is of the wrong type"),
+        (WEIGHTS, {"training_data": "photos"}, "training_data is of the wrong type"),
+        (WEIGHTS, {"training_data": ("photos",) * 1001}, "training_data is too long"),
+        (WEIGHTS, {"training_data": ("\udc80",)}, "bad training_data"),
+        (WEIGHTS, {"source_url": "javascript:alert(1)"}, "bad source_url.*https"),
+        (WEIGHTS, {"packaged": "x" * 5000}, "bad packaged.*255 bytes"),
+        (WEIGHTS, {"packaged": "é" * 128}, "bad packaged"),
+        (WEIGHTS, {"packaged": "../x.safetensors"}, "bad packaged"),
+        (WEIGHTS, {"packaged": "x\0.safetensors"}, "bad packaged"),
+        (WEIGHTS, {"packaged": Path("x.safetensors")}, "packaged is of the wrong type"),
+        (WEIGHTS, {"commit": 7}, "commit is of the wrong type"),
+        (WEIGHTS, {"training_config": "../../x.toml"}, "bad training_config"),
+        (WEIGHTS, {"config": 3}, "bad config; found: 3; expected: Config"),
+        (ON_HUB, {"filename": "/etc/passwd"}, "bad filename; found: '/etc/passwd'; expected: a file's name"),
+        (ON_HUB, {"filename": "a/../../b"}, "bad filename"),
+        (ON_HUB, {"filename": "a\\b"}, "bad filename"),
+        (ON_HUB, {"filename": "C:b"}, "bad filename"),
+        (ON_HUB, {"filename": "."}, "bad filename"),
+        (ON_HUB, {"revision": 3}, "revision is of the wrong type"),
+        (ON_HUB, {"repo_id": "toy"}, "bad repo_id; found: 'toy'; expected: OWNER/REPO"),
+        (ON_HUB, {"repo_id": "../toy"}, "bad repo_id"),
+        (ON_HUB, {"repo_id": "someone/" + "x" * 100}, "bad repo_id"),
+        (CONVERTED, {"convert_from": "https://"}, "bad convert_from"),
+        (CONVERTED, {"convert_from": "https://example.org/a b"}, "bad convert_from"),
+        (CONVERTED, {"upstream_sha256": 1}, "upstream_sha256 is of the wrong type"),
+    ],
+)
+def test_every_field_of_weights_is_checked(weights: WeightsSpec, change: dict[str, Any], message: str) -> None:
+    registry.check(replace(SPEC, weights=(weights,)))
+    with pytest.raises(RegistryError, match=message):
+        registry.check(replace(SPEC, weights=(replace(weights, **change),)))
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_built_ins_would_be_taken_as_plug_ins(name: str) -> None:
+    registry.check(registry.find(name)[1].spec)
 
 
 def test_register_without_a_spec_twice_a_name_or_an_unfinished_class() -> None:
@@ -187,6 +269,8 @@ def test_an_installed_plug_in_is_found_and_keeps_the_contract(
     [
         ("import a_package_that_is_not_there", "ModuleNotFoundError"),
         ("raise SystemExit(1)", "SystemExit"),
+        ("import pytest; pytest.skip('not here', allow_module_level=True)", "Skipped: not here"),
+        ("import zoo; zoo.register(SPEC)(Toy); raise GeneratorExit", "GeneratorExit"),
         ("import zoo; zoo.register(SPEC)(Toy); raise ValueError('too late')", "ValueError: too late"),
         (
             "import zoo, dataclasses as d; zoo.register(SPEC)(Toy); zoo.register(d.replace(SPEC, name='fusion'))(Toy)",
@@ -212,6 +296,42 @@ def test_a_broken_plug_in_is_rolled_back_and_warned_of(
     assert record.name == "zoo.registry"
     assert "'brittle' (broken_plugin) is left out" in record.getMessage()
     assert message in record.getMessage()
+
+
+def test_an_interrupt_ends_the_search_and_the_next_one_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rediscover: Callable[[], list[str]]
+) -> None:
+    started = tmp_path / "started"
+    (tmp_path / "slow_plugin.py").write_text(
+        f"import pathlib, zoo\nfrom {__name__} import SPEC, Toy\nzoo.register(SPEC)(Toy)\n"
+        f"path = pathlib.Path({str(started)!r})\n"
+        "if not path.exists():\n    path.touch()\n    raise KeyboardInterrupt\n"
+    )
+    _install(tmp_path, "slow", {"slow": "slow_plugin"})
+    monkeypatch.syspath_prepend(tmp_path)
+    before = registry.list_models()
+    with pytest.raises(KeyboardInterrupt):
+        rediscover()
+    assert sorted(registry._models) == before
+    assert registry.list_models() == sorted([*before, "toy"])
+
+
+def test_damaged_metadata_of_another_package_hide_no_plug_in(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    rediscover: Callable[[], list[str]],
+) -> None:
+    (tmp_path / "fine_one.py").write_text(f"import zoo\nfrom {__name__} import SPEC, Toy\nzoo.register(SPEC)(Toy)\n")
+    _install(tmp_path, "fine-one", {"fine": "fine_one"})
+    _install(tmp_path, "damaged", {})
+    (tmp_path / "damaged-0.1.0.dist-info" / "entry_points.txt").write_bytes(b"[console_scripts]\n\xff\xfe = \x80\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = registry.list_models()
+    with caplog.at_level(logging.WARNING):
+        assert rediscover() == sorted([*before, "toy"])
+    (record,) = caplog.records
+    assert "damaged-0.1.0.dist-info has damaged metadata" in record.getMessage()
 
 
 def test_a_plug_in_may_ask_for_the_list(monkeypatch: pytest.MonkeyPatch, rediscover: Callable[[], list[str]]) -> None:
@@ -304,7 +424,7 @@ def test_models_do_not_share_state_with_their_spec() -> None:
         ({"upstream_sha256": "9b330a0b", "packaged": "x.safetensors", "sha256": "0" * 64}, "bad upstream_sha256"),
         ({"upstream_sha256": "9B330A0B", "convert_from": "https://example.org/x.pth"}, "bad upstream_sha256"),
         ({"upstream_sha256": "", "convert_from": "https://example.org/x.pth"}, "bad upstream_sha256"),
-        ({"convert_from": "file:///x.pth"}, "bad address"),
+        ({"convert_from": "file:///x.pth"}, "bad convert_from"),
     ],
 )
 def test_published_pickles_have_an_address_and_digits(place: dict[str, Any], message: str) -> None:

@@ -3,25 +3,20 @@
 import difflib
 import importlib
 import logging
-import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from zoo.checking import check as check
 from zoo.errors import RegistryError, UnknownModelError
-from zoo.spec import OPTIONS, ModelSpec, WeightsSpec, combined_weights
+from zoo.spec import ModelSpec, WeightsSpec, combined_weights
 
 if TYPE_CHECKING:
     from zoo.colorizer import Colorizer
 
 _log = logging.getLogger(__name__)
-_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
-_TAG = re.compile(r"[A-Za-z0-9][\w.-]*\Z")
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
-_DIGITS = re.compile(r"[0-9a-f]{6,64}\Z")
-_COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 ENTRY_POINT_GROUP = "colorzoo.plugins"
 
 _models: dict[str, tuple[ModelSpec, "type[Colorizer[Any]]"]] = {}
@@ -75,84 +70,6 @@ def _is_reload(name: str, cls: type) -> bool:
     return (old.__module__, old.__qualname__) == (cls.__module__, cls.__qualname__)
 
 
-def check(spec: ModelSpec) -> None:
-    """Refuse a spec that is incomplete or contradicts itself.
-
-    Raises:
-        RegistryError: What is wrong with it.
-    """
-    where = f"model {spec.name!r}"
-    if not _NAME.match(spec.name):
-        raise RegistryError(f"{where}: bad name", expected="lower_snake_case")
-    if not spec.summary.strip():
-        raise RegistryError(f"{where}: empty summary", expected="one line that says what the model is")
-    if not hasattr(spec.config, "tiny"):
-        raise RegistryError(
-            f"{where}: config has no tiny()",
-            found=type(spec.config).__name__,
-            expected="a config class with a tiny() classmethod, the smallest configuration",
-        )
-    if spec.multiple_of < 1 or spec.working_size < spec.multiple_of:
-        raise RegistryError(
-            f"{where}: bad sizes",
-            found=f"working_size {spec.working_size}, multiple_of {spec.multiple_of}",
-            expected="working_size >= multiple_of >= 1",
-        )
-    unknown = sorted(spec.supports - OPTIONS)
-    if unknown:
-        raise RegistryError(
-            f"{where}: unknown option in supports",
-            found=", ".join(unknown),
-            expected=", ".join(sorted(OPTIONS)),
-        )
-    if ("style" in spec.supports) != (len(spec.styles) > 1):
-        raise RegistryError(f"{where}: supports 'style' goes with at least two styles", found=spec.styles)
-    if any(bool(w.parts) != bool(spec.parts) for w in spec.weights):
-        raise RegistryError(
-            f"{where}: weights of its own",
-            found=f"parts {', '.join(spec.parts) or 'none'}",
-            expected="the weights of a model made of parts are its parts'; no other has such",
-        )
-    tags = [w.tag for w in spec.weights]
-    if len(set(tags)) != len(tags):
-        raise RegistryError(f"{where}: two weights with one tag", found=", ".join(tags))
-    for weights in spec.weights:
-        _check_weights(weights, f"weights {spec.name}.{weights.tag}")
-
-
-def _check_weights(weights: WeightsSpec, where: str) -> None:
-    places = [p for p in ("packaged", "repo_id", "convert_from", "parts") if getattr(weights, p)]
-    if len(places) != 1:
-        raise RegistryError(
-            f"{where}: not exactly one place",
-            found=" and ".join(places) or "none",
-            expected="packaged, repo_id, convert_from or parts",
-        )
-    if not _TAG.match(weights.tag):
-        raise RegistryError(f"{where}: bad tag", found=repr(weights.tag), expected="letters, digits, '_', '-', '.'")
-    if not weights.license.strip() or not weights.training_data:
-        raise RegistryError(f"{where}: license and training data must be stated")
-    if weights.sha256 is None and weights.packaged is not None:
-        raise RegistryError(f"{where}: packaged without a sha256")
-    if weights.sha256 is not None and not _SHA256.match(weights.sha256):
-        raise RegistryError(f"{where}: bad sha256", found=repr(weights.sha256), expected="64 lower-case hex digits")
-    digits = weights.upstream_sha256
-    if digits is not None and not (weights.convert_from and _DIGITS.match(digits)):
-        raise RegistryError(
-            f"{where}: bad upstream_sha256",
-            found=repr(digits),
-            expected="the first lower-case hex digits, at most 64, of what convert_from is the address of",
-        )
-    if weights.convert_from is not None and not weights.convert_from.startswith(("https://", "http://")):
-        raise RegistryError(f"{where}: bad address", found=repr(weights.convert_from), expected="https://...")
-    if weights.repo_id is not None and not (weights.filename and _COMMIT.match(weights.revision or "")):
-        raise RegistryError(
-            f"{where}: not pinned",
-            found=f"revision {weights.revision!r}, filename {weights.filename!r}",
-            expected="a 40-digit commit and a file name",
-        )
-
-
 def _check_parts(spec: ModelSpec, known: dict[str, ModelSpec]) -> None:
     """Refuse a model that is a part of itself, directly or through others."""
     waiting, seen = list(spec.parts), set()
@@ -182,13 +99,16 @@ def _discover() -> None:
         except BaseException:
             _discovered = False
             raise
-        for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda e: e.name):
+        for entry in _plug_ins():
             before = dict(_models)
             try:
                 entry.load()
-            except (Exception, SystemExit) as error:
+            except BaseException as error:  # also what others end their own runs with, as pytest's skip does
                 _models.clear()
                 _models.update(before)
+                if isinstance(error, KeyboardInterrupt):
+                    _discovered = False  # who asks again goes on with this one; what is loaded stays
+                    raise
                 _log.warning(
                     "plug-in %r (%s) is left out: %s: %s",
                     entry.name,
@@ -196,6 +116,23 @@ def _discover() -> None:
                     type(error).__name__,
                     error,
                 )
+
+
+def _plug_ins() -> list[EntryPoint]:
+    """The entry points of all installed packages, without those whose metadata are damaged."""
+    try:
+        found = list(entry_points(group=ENTRY_POINT_GROUP))
+    except Exception:  # of one package, whatever it is, and tells nothing of the others
+        found = []
+        for package in distributions():
+            try:
+                found += package.entry_points.select(group=ENTRY_POINT_GROUP)
+            except Exception as error:
+                where = getattr(package, "_path", package)  # its name would be in its metadata
+                _log.warning(
+                    "%s has damaged metadata; plug-ins of it: none (%s: %s)", where, type(error).__name__, error
+                )
+    return sorted(found, key=lambda entry: entry.name)
 
 
 def list_models() -> list[str]:

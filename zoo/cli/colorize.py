@@ -1,6 +1,8 @@
 """`colorzoo colorize` and `colorzoo compare`: from picture files to picture files."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli.progress import progress
+from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -73,7 +76,7 @@ def colorize(
         "views": views,
     }
     colorizer.check_options(**options)
-    colorize_file = partial(colorizer.colorize_file, quality=quality, **options)
+    colorize_file = _blaming(colorizer)(partial(colorizer.colorize_file, quality=quality, **options))
     counts: Counter[str] = Counter()
     failures: list[str] = []
     interrupted = False
@@ -144,6 +147,7 @@ def compare(
     rows: list[list[Image.Image | None]] = []
     labels: list[str] = []
     failures: list[str] = []
+    broken: dict[int, str] = {}  # columns, with what their models raised
     for item in progress(iter(found), len(found), "picture"):
         try:
             if item.problem is not None:
@@ -152,25 +156,61 @@ def compare(
             alpha = None if picture.alpha is None else images.to_8_bit(picture.alpha)
             original = images.to_pil(images.to_8_bit(picture.pixels), alpha)
             row: list[Image.Image | None] = []
-            for _, name, chosen in columns:
-                row.append(grid.fit(loaded[name].colorize(original, **chosen), cell))
+            for number, (_, name, chosen) in enumerate(columns):
+                row.append(None)
+                if number in broken:
+                    continue
+                try:
+                    with _blaming(loaded[name]):
+                        row[number] = grid.fit(loaded[name].colorize(original, **chosen), cell)
+                except _BrokenModelError as error:  # the others go on without it
+                    broken[number] = str(error)
             shown = grid.fit(original, cell)
         except batch.ITEM_ERRORS as error:
             failures.append(_failure(item.source, str(error) or type(error).__name__))
         else:
             rows.append([*row, shown if color.has_color(images.to_8_bit(picture.pixels)) else None])
             labels.append(str(item.name))
-    headers = [header for header, _, _ in columns]
+    headers = [header for number, (header, _, _) in enumerate(columns) if number not in broken]
+    rows = [[shown for number, shown in enumerate(row) if number not in broken] for row in rows]
     if any(row[-1] for row in rows):
         headers.append("original")
     if rows:
         sheet = grid.grid([row[: len(headers)] for row in rows], headers, row_labels=labels, cell=cell)
         with batch.folder_for(target):
             images.write(target, np.asarray(sheet), quality=quality, overwrite=force)
-    for failure in failures:
+    for failure in [*(f"failed, and left out: {why}" for why in broken.values()), *failures]:
         typer.echo(failure, err=True)
     typer.echo(f"{len(rows)} done, {len(failures)} failed" + (f": {target}" if rows else ""))
-    raise typer.Exit(1 if failures else 0)
+    raise typer.Exit(1 if failures or broken else 0)
+
+
+class _BrokenModelError(ZooError):
+    """What a plug-in's model raised that no picture is to blame for."""
+
+
+@contextmanager
+def _blaming(colorizer: "Colorizer[Any]") -> Iterator[None]:
+    """Name the plug-in that what is raised comes from; bugs of the zoo's own models keep their traceback.
+
+    Raises:
+        _BrokenModelError: In place of what a plug-in raised.
+    """
+    from zoo import batch
+
+    try:
+        yield
+    except batch.ITEM_ERRORS:
+        raise
+    except Exception as error:  # of whatever kind a plug-in's bug is
+        if type(colorizer).__module__.startswith("zoo."):
+            raise
+        name = colorizer.spec.name
+        raise _BrokenModelError(
+            f"model {name!r} fails",
+            found=f"{type(error).__name__}: {error}",
+            remedy=f"`colorzoo check {name}` says where",
+        ) from error
 
 
 def _failure(source: Path, error: str) -> str:

@@ -124,6 +124,8 @@ def attempt(name: str, action: Callable[[], Any]) -> CheckResult:
         action()
     except ZooError as error:
         return CheckResult(name, str(error), error)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return CheckResult(name, f"{type(error).__name__}: {error}", error)
     return CheckResult(name, None)

@@ -87,9 +87,21 @@ class SpectralConv(nn.Module):
             sigma = self.weight_u.clone() @ (self.weight_orig.flatten(1) @ self.weight_v.clone())
             return self.weight_orig / sigma
 
+    def sigma(self) -> Tensor:
+        """The largest singular value of the weight, as estimated; read in the order in which the weight lies."""
+        weight: Tensor = self.weight_orig
+        direction = self.weight_v.view_as(weight[0])
+        if not weight.is_contiguous():  # channels last, where flattening it as it is would copy it
+            weight, direction = weight.movedim(1, -1), direction.movedim(0, -1)
+        return self.weight_u @ (weight.flatten(1) @ direction.flatten())
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, outputs, h, w) of ``x``, (N, inputs, h, w); for one dimension without the w."""
-        weight = self.weight()
+        if self.training or torch.is_grad_enabled() or x.numel() > self.weight_orig.numel():
+            weight = self.weight()
+        else:  # the same, since a convolution is linear; the weights of the deep layers are far more than their maps
+            with torch.autocast(self.weight_orig.device.type, enabled=False):
+                x, weight = x / self.sigma(), self.weight_orig
         if weight.ndim == 3:
             return F.conv1d(x, weight, self.bias, padding=weight.shape[-1] // 2)
         return F.conv2d(x, weight, self.bias, padding=weight.shape[-1] // 2)

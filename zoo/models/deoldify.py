@@ -79,7 +79,7 @@ def _published(file: str, address: str, sha256: str) -> WeightsSpec:
 @register(
     ModelSpec(
         name="deoldify_artistic",
-        summary="DeOldify, the artistic U-Net: the boldest colours (conversion unverified)",
+        summary="DeOldify, the artistic U-Net: the boldest colours (weights by its author; conversion unverified)",
         config=DeOldifyConfig(),
         weights=(
             _published(
@@ -94,7 +94,7 @@ def _published(file: str, address: str, sha256: str) -> WeightsSpec:
     ),
     ModelSpec(
         name="deoldify_stable",
-        summary="DeOldify, the stable U-Net: steadier on people and landscapes (conversion unverified)",
+        summary="DeOldify, the stable U-Net: steadier on people, views (weights by its author; conversion unverified)",
         config=DeOldifyConfig(encoder="resnet101", decoder="wide", factor=2.0),
         weights=(
             _published(

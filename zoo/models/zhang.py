@@ -111,7 +111,8 @@ class Eccv16Config:
 @register(
     ModelSpec(
         name="eccv16",
-        summary="Zhang et al. 2016, the classic: a distribution over 313 colour bins, rare colours weighted up",
+        summary="Zhang et al. 2016, the classic: a distribution over 313 colour bins, rare colours weighted up "
+        "(weights by its authors)",
         config=Eccv16Config(),
         weights=(_published("colorization_release_v2-9b330a0b"),),
         working_size=256,
@@ -212,7 +213,8 @@ class Siggraph17Config:
 @register(
     ModelSpec(
         name="siggraph17",
-        summary="Zhang et al. 2017: colours at full working size, made to take hints; automatic without any",
+        summary="Zhang et al. 2017: colours at full working size, made to take hints; automatic without any "
+        "(weights by its authors)",
         config=Siggraph17Config(),
         weights=(_published("siggraph17-df00044c"),),
         working_size=256,
