@@ -72,12 +72,14 @@ def soft_encode_map(ab: Tensor) -> tuple[Tensor, Tensor]:
     return index[flat].permute(0, 3, 1, 2), weight[flat].permute(0, 3, 1, 2)
 
 
-def rebalancing_weights(ab: Tensor, rebalancing: float = 0.5) -> Tensor:
+def rebalancing_weights(ab: Tensor, rebalancing: float = 0.5, smoothing: float = 0.0) -> Tensor:
     """How much each bin counts in the loss, (Q,): rare colours more, with mean one under the data's own distribution.
 
     Args:
         ab: (M, 2), a sample of the training photos' colours.
         rebalancing: lambda, the share of the uniform distribution mixed into the prior; 1 weighs all bins alike.
+        smoothing: Standard deviation in ab units of the Gaussian that spreads the prior over neighboring bins first, so
+            that a bin is not raised for being rare in the sample among common ones; 0 leaves it as it is.
 
     Source: Zhang et al. 2016, equation 4.
     """
@@ -85,7 +87,11 @@ def rebalancing_weights(ab: Tensor, rebalancing: float = 0.5) -> Tensor:
     count = len(bins())
     prior = torch.zeros(count).index_add_(0, index.flatten().cpu(), weight.flatten().cpu())
     prior = prior / prior.sum()
-    weights = 1 / ((1 - rebalancing) * prior + rebalancing / count)
+    spread = prior
+    if smoothing:
+        kernel = torch.exp(-(torch.cdist(bins(), bins()) ** 2) / (2 * smoothing**2))
+        spread = (kernel / kernel.sum(0)) @ prior  # each bin's share stays within the gamut
+    weights = 1 / ((1 - rebalancing) * spread + rebalancing / count)
     return weights / (prior * weights).sum()
 
 
