@@ -70,6 +70,27 @@ def test_rebalancing_weights_have_mean_one_under_the_prior() -> None:
     assert bins.rebalancing_weights(ab, 1.0).std() < 1e-4
 
 
+def test_smoothing_the_prior_follows_the_formula() -> None:
+    ab = torch.tensor([[0.0, 0.0]] * 90 + [[40.0, 40.0]] * 10)
+    index, weight = bins.soft_encode_map(ab.T[None, :, :, None])
+    prior = torch.zeros(len(bins.bins())).index_add_(0, index.flatten(), weight.flatten()) / len(ab)
+    smooth = torch.zeros_like(prior)
+    for center, share in zip(bins.bins(), prior, strict=True):
+        near = torch.exp(-(bins.bins() - center).square().sum(1) / (2 * 10.0**2))
+        smooth += share * near / near.sum()
+    expected = 1 / (0.5 * smooth + 0.5 / len(prior))
+    expected /= (prior * expected).sum()
+    torch.testing.assert_close(bins.rebalancing_weights(ab, 0.5, smoothing=10.0), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_smoothed_prior_raises_less_what_is_rare_beside_the_common() -> None:
+    ab = torch.tensor([[0.0, 0.0]] * 100)
+    near, far = ((bins.bins() == torch.tensor(c)).all(1).nonzero().item() for c in ([20.0, 0.0], [60.0, 40.0]))
+    sharp, smooth = (bins.rebalancing_weights(ab, 0.5, smoothing=s) for s in (0.0, 10.0))
+    assert sharp[near] / sharp[far] == pytest.approx(1, abs=0.02)
+    assert smooth[near] / smooth[far] < 0.6
+
+
 def test_cross_entropy_matches_the_sum_over_all_bins() -> None:
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(2, len(bins.bins()), 3, 3, generator=generator).requires_grad_()

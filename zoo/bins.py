@@ -80,13 +80,17 @@ def soft_encode_map(ab: Tensor, centers: Tensor | None = None) -> tuple[Tensor, 
     return index[flat].permute(0, 3, 1, 2), weight[flat].permute(0, 3, 1, 2)
 
 
-def rebalancing_weights(ab: Tensor, rebalancing: float = 0.5, centers: Tensor | None = None) -> Tensor:
+def rebalancing_weights(
+    ab: Tensor, rebalancing: float = 0.5, centers: Tensor | None = None, smoothing: float = 0.0
+) -> Tensor:
     """How much each bin counts in the loss, (Q,): rare colours more, with mean one under the data's own distribution.
 
     Args:
         ab: (M, 2), a sample of the training photos' colours.
         rebalancing: lambda, the share of the uniform distribution mixed into the prior; 1 weighs all bins alike.
         centers: As in `soft_encode_map`.
+        smoothing: Standard deviation in ab units of the Gaussian that spreads the prior over neighboring bins first, so
+            that a bin is not raised for being rare in the sample among common ones; 0 leaves it as it is.
 
     Source: Zhang et al. 2016, equation 4.
     """
@@ -94,7 +98,12 @@ def rebalancing_weights(ab: Tensor, rebalancing: float = 0.5, centers: Tensor | 
     count = len(_or_bins(centers))
     prior = torch.zeros(count).index_add_(0, index.flatten().cpu(), weight.flatten().cpu())
     prior = prior / prior.sum()
-    weights = 1 / ((1 - rebalancing) * prior + rebalancing / count)
+    spread = prior
+    if smoothing:
+        near = _or_bins(centers).float().cpu()
+        kernel = torch.exp(-(torch.cdist(near, near) ** 2) / (2 * smoothing**2))
+        spread = (kernel / kernel.sum(0)) @ prior  # each bin's share stays within the gamut
+    weights = 1 / ((1 - rebalancing) * spread + rebalancing / count)
     return weights / (prior * weights).sum()
 
 

@@ -30,6 +30,7 @@ class FusionConfig:
         decoder_widths: At strides 16, 8, 4.
         drop_path: Chance that training skips a residual block of the backbone, rising to this at the deepest.
         rebalancing: lambda of the class rebalancing; 1 weighs all bins alike.
+        prior_smoothing: How far the rebalancing spreads the colours' frequencies over neighboring bins, in ab units.
         regression_weight: Of the smooth-L1 term beside the cross-entropy.
         beta: Where smooth-L1 turns from quadratic to linear, in ab units.
         psnr_weight: Of the faithful answer's negative PSNR in dB.
@@ -46,6 +47,7 @@ class FusionConfig:
     decoder_widths: tuple[int, ...] = (160, 128, 64)
     drop_path: float = 0.0
     rebalancing: float = 0.5
+    prior_smoothing: float = 0.0
     regression_weight: float = 0.5
     beta: float = 10.0
     psnr_weight: float = 0.0
@@ -61,6 +63,7 @@ class FusionConfig:
         check_widths("decoder_widths", self.decoder_widths, 3)
         check_range("drop_path", self.drop_path, 0, 0.9)
         check_range("rebalancing", self.rebalancing, 0.01, 1)
+        check_range("prior_smoothing", self.prior_smoothing, 0, 100)
         check_range("regression_weight", self.regression_weight, 0, 1e6)
         check_range("beta", self.beta, 0, 1e6)
         for key in ("psnr_weight", "taught_weight", "perceptual_weight", "moments_weight"):
@@ -160,4 +163,5 @@ class Fusion(HasEncoder[FusionConfig]):
 
     def fit_statistics(self, ab: Tensor) -> None:
         """The weight of each bin, from the training photos' own colours."""
-        self.class_weights.copy_(bins.rebalancing_weights(ab, self.config.rebalancing))
+        weights = bins.rebalancing_weights(ab, self.config.rebalancing, smoothing=self.config.prior_smoothing)
+        self.class_weights.copy_(weights)
