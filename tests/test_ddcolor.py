@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo import color, contract, registry
+from zoo.contract import subjects
 from zoo.errors import ConfigError, WeightsError
 from zoo.evaluation import metrics
 from zoo.models import _ddcolor_network as network
@@ -207,7 +208,7 @@ def test_spectral_norm_is_torchs(shape: tuple[int, int, int]) -> None:
 
 
 def test_two_passes_before_one_step_have_gradients() -> None:
-    model, batch = contract.maker("ddcolor")().train(), contract._batch(contract.maker("ddcolor")())
+    model, batch = contract.maker("ddcolor")().train(), subjects.training_batch(contract.maker("ddcolor")())
     (model.loss(batch).total + model.loss(batch).total).backward()
     assert model.decoder.layers[0].conv[0].weight_orig.grad.isfinite().all()
 
@@ -257,7 +258,7 @@ def test_colorfulness_is_the_evaluators() -> None:
 
 def test_the_loss_says_its_parts() -> None:
     model = contract.maker("ddcolor")()
-    batch = contract._batch(model)
+    batch = subjects.training_batch(model)
     loss = model.loss(batch)
     assert set(loss.parts) == {"pixels", "colorfulness"}
     torch.testing.assert_close(loss.total, 0.1 * loss.parts["pixels"] + 0.5 * loss.parts["colorfulness"])
