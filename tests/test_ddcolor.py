@@ -262,7 +262,7 @@ def test_the_loss_says_its_parts() -> None:
     loss = model.loss(batch)
     assert set(loss.parts) == {"pixels", "colorfulness"}
     torch.testing.assert_close(loss.total, 0.1 * loss.parts["pixels"] + 0.5 * loss.parts["colorfulness"])
-    ab = F.avg_pool2d(model(batch.L), contract.AB_STRIDE)
+    ab = F.avg_pool2d(model(batch.L), subjects.AB_STRIDE)
     torch.testing.assert_close(loss.parts["pixels"], (ab - batch.ab).abs().mean())
     bare = replace(DDColorConfig.tiny(), pixel_weight=0.0, colorfulness_weight=0.0)
     assert DDColor(bare).loss(batch).total == 0

@@ -33,10 +33,11 @@ class Slow(Tint):
     """Takes its time, and counts."""
 
     runs = 0
+    seconds = 0.1
 
     def predict_ab(self, L: Tensor, **options: Any) -> Tensor:
         Slow.runs += 1
-        time.sleep(0.1)
+        time.sleep(Slow.seconds)
         return super().predict_ab(L, **options)
 
 
@@ -381,7 +382,9 @@ def test_only_reports_and_results_are_served(name: str, kind: str | None, url: s
 
 
 @running
-def test_visitors_click_through_it(url: str, photo: Callable[..., str], grey: str) -> None:
+def test_visitors_click_through_it(
+    url: str, photo: Callable[..., str], grey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with visited(url) as (page, expect):
         page.get_by_role("tab", name="Reports").click()
         page.get_by_text("Choose what to read").wait_for()
@@ -431,7 +434,8 @@ def test_visitors_click_through_it(url: str, photo: Callable[..., str], grey: st
         expect(page.get_by_text("zoo.evaluate").first).to_be_visible()
         page.get_by_role("tab", name="Reports").click()
 
-        # One that takes long is stopped.
+        # One that takes long is stopped; long enough for the page to show it, however fast the machine.
+        monkeypatch.setattr(Slow, "seconds", 1.5)
         for label in ("tint · warm", "tint · cool", "slow"):
             page.locator("#report-models label", has_text=f"{label}\n").click()
         page.locator("#make-report").click()
