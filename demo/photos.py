@@ -136,9 +136,8 @@ def _colorized(
         try:
             with in_short(source):
                 pixels = photo.colored(name, settings)
-                result = Result(
-                    n, name, _shown(folder, photo, name, pixels), photo.size, judge(pixels) if judge else None
-                )
+                path, figures = _shown(folder, photo, name, pixels), judge(pixels) if judge else None
+                result = Result(n, name, path, photo.size, figures, photo.seconds)
         except gr.Error as error:
             result = Result(n, name, problem=error.message)
         yield result

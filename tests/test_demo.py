@@ -169,6 +169,11 @@ def test_another_saturation_does_not_ask_the_network_again(grey_photo: str, monk
     assert warmth[0] > 1.8 * warmth[1] > 10
     assert _warmth(_full(grey_photo, "tint:warm", saturation=0.4)) == pytest.approx(warmth[1], abs=1)
     assert len(asked) == 1
+    (again,) = [r for r in photos.colorize([grey_photo], ["tint:warm"], Settings()) if r.name == "tint:warm"]
+    assert again.seconds is None
+    (first,) = [r for r in photos.colorize([grey_photo], ["tint:cool"], Settings()) if r.name == "tint:cool"]
+    assert first.seconds
+    asked.pop()
     _results(grey_photo, ["tint:warm"], working_size=64)
     assert len(asked) == 2
 
