@@ -141,14 +141,7 @@ def add_film_tab(done: gr.State) -> None:
         concurrency_id="model",
         api_visibility="private",
     )
-    stop.click(
-        lambda event: event and event.set(),
-        stopping,
-        None,
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
-    )
+    parts.stops(stop, stopping)
     play.click(None, js=PLAY)
     examples.click(
         lambda sample: gr.update(value=sample[0], visible=True),

@@ -82,6 +82,13 @@ def heading(text: str) -> None:
     gr.Markdown(f"## {text}", elem_classes="heading")
 
 
+def stops(button: gr.Button, event: gr.State) -> None:
+    """Let the button set the `threading.Event` that the state holds while work is done."""
+    button.click(
+        lambda event: event and event.set(), event, None, queue=False, show_progress="hidden", api_visibility="private"
+    )
+
+
 def nothing_yet(steps: str) -> gr.HTML:
     """What stands where results will be, below the heading of them, with what to do first; HTML."""
     heading("Results")

@@ -194,14 +194,7 @@ def _add_own(done: gr.State) -> None:
         concurrency_id="model",
         api_visibility="private",
     )
-    stop.click(
-        lambda event: event and event.set(),
-        stopping,
-        None,
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
-    )
+    parts.stops(stop, stopping)
 
 
 def _add_api() -> None:
