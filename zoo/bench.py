@@ -69,7 +69,7 @@ def bench(name: str, *, repeats: int = 9, progress: Callable[[str], None] = lamb
         "weights": model.weights.tag if model.weights else None,
         "machine": cost.machine() | cost.versions("colorzoo", "torch", "timm", "numpy", "pillow"),
         "repeats": repeats,
-        "seconds": {k: round(v, 4) for k, v in seconds.items()},
+        "seconds": {k: round(v, 6) for k, v in seconds.items()},
         "ratios": {
             "end to end 512x512 / forward": round(seconds["end to end 512x512"] / seconds["forward"], 2),
             "12 MP file to file / Pillow decode and encode": round(
