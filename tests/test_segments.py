@@ -17,11 +17,12 @@ from torch import Tensor, cat
 from torch.nn.functional import avg_pool2d
 
 from zoo import images
-from zoo.errors import VideoError
+from zoo.errors import OptionError, VideoError
 from zoo.models.grayscale import GrayscaleConfig
 from zoo.video import parts as parts_module
+from zoo.video.film import Film
 from zoo.video.segments import Segment, colorize_segment, join, split
-from zoo.video.transcode import colorize_video
+from zoo.video.transcode import Progress, colorize_video
 
 SIZE = (48, 64)
 X264 = {"preset": "veryfast", "bf": "3", "g": "250"}
@@ -268,3 +269,172 @@ def test_a_film_that_stops_before_its_end_is_not_split(model: Shade, tmp_path: P
     (tmp_path / "cut.mkv").write_bytes(source.read_bytes()[: source.stat().st_size // 2])
     with pytest.raises(VideoError, match=r"cut\.mkv: stops at .* seconds, after .* give a whole source"):
         split(tmp_path / "cut.mkv", model=model)
+
+
+def test_frames_that_change_their_size_are_scaled_as_by_one_run(model: Shade, tmp_path: Path) -> None:
+    pieces = [
+        cut(tmp_path / f"{n}.ts", (8, 6), size=size, codec="libx264", options=X264)
+        for n, size in enumerate([(48, 64), (64, 96), (48, 64)])
+    ]
+    source = tmp_path / "in.ts"
+    source.write_bytes(b"".join(piece.read_bytes() for piece in pieces))
+    segments = apart(source, tmp_path / "joined.mp4", model, longest=0.1)
+    assert len(segments) == 6
+    colorize_video(source, tmp_path / "whole.mp4", model=model, crf=0)
+    assert_same(tmp_path / "joined.mp4", tmp_path / "whole.mp4")
+
+
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many frames are decoded from now on, in one number."""
+    count, decode = [0], Film._decoded
+
+    def counted(self: Film, packet: Any) -> Any:
+        frames = decode(self, packet)
+        count[0] += len(frames)
+        return frames
+
+    monkeypatch.setattr(Film, "_decoded", counted)
+    return count
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "pix_fmt"),
+    [(".mp4", "libx264", "yuv420p"), (".ts", "libx264", "yuv420p"), (".avi", "mjpeg", "yuvj420p")],
+)
+def test_what_is_before_a_segment_is_passed_over(
+    suffix: str, codec: str, pix_fmt: str, model: Shade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"options": {"g": "10"}, "codec": codec, "pix_fmt": pix_fmt, "base": Fraction(1, 25)}
+    source = cut(tmp_path / f"in{suffix}", (40,) * 10, **options)
+    segments = split(source, model=model, longest=2, shortest=0)
+    monkeypatch.setattr("zoo.video.film._AHEAD", 1)  # second, since this film is short
+    count = decoded(monkeypatch)
+    colorize_segment(source, segments[-1], tmp_path / "part", model=model)
+    assert segments[-1].number == 360
+    assert count[0] < 120
+
+
+def test_a_place_that_is_not_the_right_one_is_not_taken(
+    model: Shade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index that leads behind what is wanted, or to where frames come out otherwise: all is read then."""
+    source = cut(tmp_path / "in.mkv", codec="libx264", options=X264)
+    segments = split(source, model=model, longest=0.5, shortest=0)
+    colorize_segment(source, segments[2], tmp_path / "right", model=model, crf=0)
+    seek = Film._seek
+    for beyond in (30, 1000):
+        monkeypatch.setattr(
+            Film, "_seek", lambda self, pts, by=beyond: seek(self, pts and self.seeks and pts + 40 * by)
+        )
+        colorize_segment(source, segments[2], tmp_path / f"{beyond}", model=model, crf=0)
+        assert timed(tmp_path / f"{beyond}") == timed(tmp_path / "right")
+        for a, b in zip(read(tmp_path / f"{beyond}"), read(tmp_path / "right"), strict=True):
+            assert all(np.array_equal(plane(a, i), plane(b, i)) for i in range(3))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return cut(tmp_path / "in.mkv", codec="libx264", options=X264)
+
+
+@pytest.fixture
+def segments(source: Path, model: Shade) -> list[Segment]:
+    return split(source, model=model, longest=0.5, shortest=0)
+
+
+@pytest.fixture
+def made(source: Path, segments: list[Segment], model: Shade, tmp_path: Path) -> list[Path]:
+    """The parts of ``segments``."""
+    parts = [tmp_path / f"part{segment.index}" for segment in segments]
+    for segment, part in zip(segments, parts, strict=True):
+        colorize_segment(source, segment, part, model=model, preset="ultrafast")
+    return parts
+
+
+def test_nothing_but_the_film_comes_of_it(
+    source: Path, segments: list[Segment], made: list[Path], model: Shade, tmp_path: Path
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in made}
+    seen: list[Progress] = []
+    for segment, part in zip(segments, made, strict=True):
+        report = colorize_segment(source, segment, part, model=model, preset="ultrafast", progress=seen.append)
+        assert report.frames == segment.frames
+    assert not seen
+    assert {path: path.stat().st_mtime_ns for path in made} == before, "what is done is not done again"
+    with pytest.raises(VideoError, match=r"was made with other settings.* force to replace"):
+        colorize_segment(source, segments[1], made[1], model=model, preset="fast")
+    colorize_segment(source, segments[1], made[1], model=model, preset="fast", force=True, progress=seen.append)
+    assert [(at.done, at.total) for at in seen][-1] == (9, 9)
+    colorize_segment(source, segments[1], made[1], model=model, preset="ultrafast", force=True)
+    join(source, segments, made, tmp_path / "out.mp4")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mkv", "out.mp4", *(path.name for path in made)]
+    with pytest.raises(VideoError, match=r"out\.mp4: exists already"):
+        join(source, segments, made, tmp_path / "out.mp4")
+    join(source, segments, made, tmp_path / "out.mp4", force=True)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_segment_that_is_cancelled_leaves_nothing(
+    error: type[BaseException], source: Path, segments: list[Segment], model: Shade, tmp_path: Path
+) -> None:
+    def stop(at: Progress) -> None:
+        if at.done == 5:
+            raise error
+
+    with pytest.raises(error):
+        colorize_segment(source, segments[1], tmp_path / "part", model=model, progress=stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
+
+
+def test_parts_that_do_not_make_the_film_are_refused(
+    source: Path, segments: list[Segment], made: list[Path], model: Shade, tmp_path: Path
+) -> None:
+    def refused(match: str, *, of: Sequence[Segment] = segments, to: str = "out.mp4", film: Path = source) -> None:
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(VideoError, match=match):
+            join(film, of, made, tmp_path / to)
+        assert sorted(tmp_path.iterdir()) == before
+
+    refused("not all segments of a film.* expected: 0 to 3", of=segments[:-1])
+    refused(r"out\.gif: unknown kind of film", to="out.gif")
+    refused(r"part0 \(segment 1 of 4.*was made for another kind of film", to="out.webm")
+    other = cut(tmp_path / "other.mkv", (14, 9, 17, 11), codec="libx264", options=X264)
+    refused(r"out\.mp4: .*other\.mkv is not the film that was split", film=other)
+    whole = made[2].read_bytes()
+    for damage, match in (
+        (None, "no such part; colour it first"),
+        (b"", "not a part of a film, or damaged"),
+        (whole[: len(whole) // 2], "not a part of a film, or damaged|is not whole"),
+        (source.read_bytes(), "not a part of a film that was coloured"),
+        (made[1].read_bytes(), "is a part of another film, or one that was split otherwise"),
+    ):
+        made[2].unlink()
+        if damage is not None:
+            made[2].write_bytes(damage)
+        refused(rf"part2 \(segment 3 of 4, 0\.92 to 1\.56 seconds\): ({match})")
+        made[2].write_bytes(whole)
+    options = {"preset": "ultrafast", "force": True}
+    colorize_segment(source, segments[2], made[2], model=model, saturation=0.5, **options)
+    refused(r"part2 .* was made otherwise than .*part0; found: looks .*0\.5")
+    split_otherwise = split(source, model=model, longest=0.7, shortest=0.6)
+    colorize_segment(source, split_otherwise[1], made[2], model=model, **options)
+    refused("part2 .* is a part of another film, or one that was split otherwise")
+
+
+def test_a_segment_is_of_one_film_and_one_size(
+    source: Path, segments: list[Segment], model: Shade, tmp_path: Path
+) -> None:
+    target = tmp_path / "part"
+    with pytest.raises(OptionError, match=r"was split for another size; found: grayscale sees it as .*; expected: "):
+        colorize_segment(source, segments[1], target, model=model, working_size=32)
+    with pytest.raises(OptionError, match=r"bad suffix; found: \.gif"):
+        colorize_segment(source, segments[1], target, model=model, suffix=".gif")
+    with pytest.raises(VideoError, match=r"in\.mkv: segment 2 of 4.*is not what it was when the film was split"):
+        colorize_segment(source, replace(segments[1], luma=0), target, model=model)
+    with pytest.raises(VideoError, match="is not what it was when the film was split; found: 9 frames"):
+        colorize_segment(source, replace(segments[1], stamps=""), target, model=model)
+    with pytest.raises(VideoError, match="is not the film that was split"):
+        colorize_segment(cut(tmp_path / "b.mkv", (9, 9)), segments[1], target, model=model)
+    with pytest.raises(OptionError, match="bad shortest or longest"):
+        split(source, model=model, longest=1, shortest=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.mkv", "in.mkv"]

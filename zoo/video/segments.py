@@ -86,6 +86,10 @@ class Segment:
         """As messages name it."""
         return f"segment {self.index + 1} of {self.count}, {self.begins:.2f} to {self.ends:.2f} seconds"
 
+    def has(self, at: float) -> bool:
+        """Whether what happens then, in seconds of the new film, happens in it."""
+        return (not self.index or at >= self.begins) and (self.index + 1 == self.count or at < self.ends)
+
     @property
     def span(self) -> Span:
         """What is wanted of the film."""
@@ -211,7 +215,8 @@ def colorize_segment(
 
     It stands under its name when it is whole, not before. One that is there already, whole and made with these
     settings, is left as it is, so that a run which was stopped may simply be made again. What is before the segment is
-    passed over where the format has an index, else decoded in vain. An exception that ``progress`` raises cancels.
+    passed over where that leads to the very same frames, else decoded in vain. An exception that ``progress`` raises
+    cancels.
 
     Args:
         path: Of the film; the very file that was split, or a copy of it.
@@ -253,27 +258,27 @@ def colorize_segment(
             return done
         for seeks in (True, False):  # else by reading all that is before
             with _opened(place, segment, f"{segment}") as source:
-                seeking = isinstance(source, Film) and source.seeks and segment.index > 0
-                if isinstance(source, Film):
+                if isinstance(source, Film) and segment.index:
                     source.seeks = seeks
+                    with _opened(place, segment, f"{segment}") as beginning:
+                        _follow(source, beginning)
                 stretch = _Stretch(source, segment, look)
                 made = {"segment": asdict(segment), **settings}
                 out = parts.PartSink(target, stretch, segment.span, quality, [""], made, suffix)
                 try:
                     report = Run(stretch, out, [Colors(look, interval)], False, progress).all(resume=False)
-                    stretch.check_end()
                 except _ElsewhereError as elsewhere:
-                    out.discard()
-                    if seeks and seeking:
+                    if seeks:
                         continue
                     raise VideoError(
                         f"{place}: {segment}: is not what it was when the film was split",
                         found=elsewhere,
                         remedy="split it anew",
                     ) from None
+                report.damaged = [at for at in report.damaged if segment.has(at)]
                 out.place(report)
                 return report
-    raise AssertionError("one of the two ends it")
+    raise AssertionError("the second one ends it")
 
 
 def join(
@@ -376,7 +381,7 @@ class _Stretch(Source):
         """The frames.
 
         Raises:
-            _ElsewhereError: The first is another one than it was.
+            _ElsewhereError: They are not those that they were.
             Broken: The film stops before their end.
         """
         segment = self._segment
@@ -387,7 +392,9 @@ class _Stretch(Source):
             self._stamps.append(shot.pts - segment.first)
             yield shot
             if shot.pts >= segment.last:
-                return
+                break
+        if parts.digest(self._stamps) != segment.stamps:
+            raise _ElsewhereError(f"{len(self._stamps)} frames, where {segment.frames} were, or at other times")
 
     def seconds(self, pts: int) -> float:
         """When a frame is shown, from the film's beginning on."""
@@ -408,15 +415,6 @@ class _Stretch(Source):
             )
         if shot.pts != segment.first or _checksum(shot) != segment.luma:
             raise _ElsewhereError("its first frame is another one")
-
-    def check_end(self) -> None:
-        """All frames were there.
-
-        Raises:
-            _ElsewhereError: They are not shown when they were.
-        """
-        if parts.digest(self._stamps) != self._segment.stamps:
-            raise _ElsewhereError(f"{len(self._stamps)} frames, or at other times; {self._segment.frames} there were")
 
 
 def _sight(shot: Shot, model: Colorizer[Any], working_size: int | None) -> Sight:
@@ -460,6 +458,12 @@ def _opened(path: Path, segment: Segment, name: str) -> Source:
         source.close()
         raise
     return source
+
+
+def _follow(source: Film, beginning: Source) -> None:
+    """Let the first frame of the film say how large all are, and how they are coded."""
+    if isinstance(beginning, Film) and next(beginning.shots(), None) is not None:
+        source.follow(beginning)
 
 
 def _done(path: Path, segment: Segment, target: Path, settings: dict[str, Any], force: bool) -> Report | None:
