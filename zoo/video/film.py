@@ -20,6 +20,7 @@ from zoo.video.stamps import Clock, InOrder, Matched, Stamps
 _SAYS_ITS_LENGTH = ("mov", "matroska", "avi", "flv", "asf")  # formats whose header knows; others are estimated
 _MISSING = 1  # second that a file may be shorter than it says
 _MARGIN = 16  # frames that are sought before the one that is wanted, since some indexes know decoding times only
+_AHEAD = 10  # seconds that are sought before it in formats without an index; some key frame is among them
 _SEVERAL_OF_A_FRAME = ("vp8",)  # codecs whose packets may be no frames of their own
 _NO_TIME_STAMPS, _ANY_CLOCK = 0x80, 0x200  # AVFMT_NOTIMESTAMPS and AVFMT_TS_DISCONT
 _UNKNOWN = 2  # of H.273's numbers
@@ -28,6 +29,11 @@ _HIGH_DEFINITION = 720  # rows; as in `zoo.video.chroma`
 
 class Film(Source):
     """The moving pictures of a file.
+
+    Attributes:
+        seeks: Whether what lies before the frames that are wanted is passed over and not read in vain. None is where
+            the format has an index; True is in others too, where it has to be checked that what is found is the
+            film as it is when it is read from its beginning; False is never.
 
     Args:
         path: Anything that PyAV opens.
@@ -41,6 +47,7 @@ class Film(Source):
 
     def __init__(self, path: Path, span: Span) -> None:
         super().__init__()
+        self.seeks: bool | None = None
         self.path, self.name, self._span = path, str(path), span
         self.container = opened(path)
         try:
@@ -68,6 +75,10 @@ class Film(Source):
     def close(self) -> None:
         """Close the file."""
         self.container.close()
+
+    def follow(self, first: "Film") -> None:
+        """Take the pictures for such as come after those that ``first``, of the same file, has given."""
+        self._size, self._coding, self.tags, self.aspect = first._size, first._coding, dict(first.tags), first.aspect
 
     def _choose(self) -> Any:
         pictures = [s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -107,9 +118,14 @@ class Film(Source):
     def _seek(self, pts: int | None) -> None:
         # A format without an index finds a place, but not always one from which pictures can be decoded.
         # A number that is too large for a time stamp lies behind the end, which is found by reading.
-        if pts is not None and not self._untimed and not self.jumps:
-            with suppress(av.FFmpegError, OverflowError):
-                self.container.seek(pts - _MARGIN * self._step, stream=self.video)
+        indexed = not self._untimed and not self.jumps
+        if pts is None or self.seeks is False or not (indexed or self.seeks):
+            return
+        if self._untimed and not self.video.codec_context.codec.intra_only:  # frames are counted, and none may lack
+            return
+        ahead = 0 if indexed else round(_AHEAD / self.time_base)
+        with suppress(av.FFmpegError, OverflowError):
+            self.container.seek(pts - max(ahead, _MARGIN * self._step), stream=self.video)
 
     def _frames(self, wanted: int | None) -> Iterator[Shot | Lost]:
         """The frames from ``wanted`` on, and a few that are lost before."""
