@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, ImageCms, ImageSequence, features
 
 from zoo import images
 from zoo.errors import ImageError, OptionError, ZooError
-from zoo.images import deep, profiles
+from zoo.images import profiles, strips
 
 HEIGHT, WIDTH = 48, 64
 _y, _x = np.mgrid[:HEIGHT, :WIDTH]
@@ -249,7 +249,7 @@ def test_conversions_are_the_same_in_strips(kind: str, tmp_path: Path, monkeypat
     else:
         data = tiff(CMYK.astype(np.uint16) * 257, photometric="separated")
     whole = read(data, tmp_path)
-    monkeypatch.setattr(deep, "_STRIP_PIXELS", 5 * WIDTH)  # does not divide the height
+    monkeypatch.setattr(strips, "_STRIP_PIXELS", 5 * WIDTH)  # does not divide the height
     np.testing.assert_array_equal(read(data, tmp_path).pixels, whole.pixels)
     if kind == "float":
         np.testing.assert_array_equal(whole.pixels, RGB16)
@@ -718,20 +718,20 @@ def test_a_target_that_appears_meanwhile_is_kept(
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device"), ValueError("no")])
 def test_failure_leaves_nothing_behind(error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    old = images.write(tmp_path / "old.jpg", RGB).read_bytes()
+    old = images.write(tmp_path / "old.webp", RGB).read_bytes()
 
     def fail(self: Image.Image, file: io.BufferedWriter, *args: object, **options: object) -> None:
         file.write(b"half")
         raise error
 
     monkeypatch.setattr(Image.Image, "save", fail)
-    for name in ("old.jpg", "new.jpg"):
+    for name in ("old.webp", "new.webp"):
         with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else ImageError) as caught:
             images.write(tmp_path / name, RGB, overwrite=True)
         if isinstance(caught.value, ImageError):
             assert caught.value.__cause__ is error
-    assert names_in(tmp_path) == ["old.jpg"]
-    assert (tmp_path / "old.jpg").read_bytes() == old
+    assert names_in(tmp_path) == ["old.webp"]
+    assert (tmp_path / "old.webp").read_bytes() == old
 
 
 def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:

@@ -82,14 +82,31 @@ def colorize_array(
         OptionError: A size or the saturation is out of range.
         ZooError: The prediction has the wrong shape or is not finite.
     """
-    array = np.asarray(array)
+    return _colorized(np.asarray(array), predict, working_size, multiple_of, saturation, in_place=False)
+
+
+def colorize_in_place(
+    array: Array, predict: Predict, *, working_size: int, multiple_of: int, saturation: float = 1.0
+) -> Array:
+    """As :func:`colorize_array`, but ``array`` itself where it has room for colors and can be written to.
+
+    For pictures that are not needed any more: the memory of a second one is saved.
+    """
+    return _colorized(np.asarray(array), predict, working_size, multiple_of, saturation, in_place=True)
+
+
+def _colorized(
+    array: Array, predict: Predict, working_size: int, multiple_of: int, saturation: float, *, in_place: bool
+) -> Array:
     _check_picture(array)
     _check_sizes(working_size, multiple_of)
     _check_saturation(saturation)
     geometry = fitted(array.shape[0], array.shape[1], working_size, multiple_of)
     strips = _Strips(array, _block(array.shape[:2], geometry))
     with torch.no_grad():
-        return strips.painted(strips.maps(predict, geometry) * saturation)
+        maps = strips.maps(predict, geometry) * saturation
+        roomy = array.ndim == 3 and array.shape[2] >= 3 and array.flags.writeable
+        return strips.painted(maps, array if in_place and roomy else None)
 
 
 def predict_maps(array: Array, predict: Predict, *, working_size: int, multiple_of: int) -> Tensor:
@@ -204,16 +221,17 @@ class _Strips:
         small = _fit_cells(cells, (height / self.block[0], width / self.block[1]), geometry)
         return _color_maps(small, geometry, predict)[0]
 
-    def painted(self, maps: Tensor) -> Array:
-        """As `paint`."""
+    def painted(self, maps: Tensor, result: Array | None = None) -> Array:
+        """As `paint`, into ``result`` if given, which may be the picture: of a strip painted, no more is asked."""
         height, width = self.array.shape[:2]
         alpha = self.array.shape[2:] == (4,)
-        result = np.empty((height, width, 4 if alpha else 3), self.array.dtype)
+        if result is None:
+            result = np.empty((height, width, 4 if alpha else 3), self.array.dtype)
         for n, strip in enumerate(self.slices):
             linear = _paint(self.compressed(n), maps, strip, height)
             for channel, plane in enumerate(_encode(linear, self.array.dtype).numpy()):
                 result[strip, :, channel] = plane
-        if alpha:
+        if alpha and result is not self.array:
             result[..., 3] = self.array[..., 3]
         return result
 

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from zoo.errors import ImageError
+from zoo.images.strips import strips
 
 Array = npt.NDArray[Any]
 
-_STRIP_PIXELS = 1 << 18
 _READ_BYTES = 1 << 24  # of compressed data, ahead of the decoder; tifffile takes sixteen times as much
 
 
@@ -39,12 +39,6 @@ def _scaled(values: Array, factor: float) -> npt.NDArray[np.uint16]:
     for rows in strips(*values.shape[-2:]):
         result[..., rows, :] = np.rint(values[..., rows, :] * wide)
     return result
-
-
-def strips(height: int, width: int) -> list[slice]:
-    """Slices of rows that cover a picture: what is computed strip by strip needs no second picture's memory."""
-    rows = max(1, _STRIP_PIXELS // width)
-    return [slice(top, top + rows) for top in range(0, height, rows)]
 
 
 def png(file: IO[bytes]) -> Array | None:
@@ -92,7 +86,7 @@ def tiff_arrays(page: Any, name: str) -> tuple[Array, Array | None]:
     planes = planes.astype(np.uint16, copy=False)
     color = planes[:colors]
     if page.photometric == 0:  # white is zero
-        color = 65535 - color
+        np.subtract(65535, color, out=color)
     extra = int(page.extrasamples[0]) if page.extrasamples else 0
     alpha = np.ascontiguousarray(planes[colors]) if extra in (1, 2) and samples > colors else None
     if extra == 1 and alpha is not None:  # colors are multiplied by alpha

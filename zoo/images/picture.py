@@ -9,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from zoo.errors import ImageError
+from zoo.images.strips import strips
 
 Array = npt.NDArray[Any]
 
@@ -41,7 +42,9 @@ def to_8_bit(pixels: Array) -> npt.NDArray[np.uint8]:
     if pixels.dtype == np.uint8:
         return pixels
     if pixels.dtype == np.uint16:
-        rounded: npt.NDArray[np.uint8] = np.take(_table_16_to_8(), pixels)
+        rounded: npt.NDArray[np.uint8] = np.empty(pixels.shape, np.uint8)
+        for rows in strips(len(pixels), pixels[0].size) if pixels.size else ():
+            rounded[rows] = _table_16_to_8()[pixels[rows]]  # of all at once, numpy makes indices of 8 bytes
     elif pixels.dtype.kind == "f":
         rounded = np.rint(np.nan_to_num(pixels).clip(0, 1) * 255).astype(np.uint8)
     else:

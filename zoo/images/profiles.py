@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
 
-from zoo.images.deep import strips
+from zoo.images.strips import strips
 
 Array = npt.NDArray[Any]
 
@@ -19,6 +19,7 @@ _logger = logging.getLogger(__name__)
 # Relative colorimetric with black point compensation, as photo editors do.
 _INTENT, _FLAGS = 1, 0x2000
 _SPACES = {b"GRAY": "gray", b"RGB ": "rgb", b"CMYK": "cmyk"}
+_TRANSFORM_PIXELS = 1 << 22  # at once: each call prepares the transform anew
 _DATE = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
 
 
@@ -32,6 +33,8 @@ def srgb() -> bytes:
 def to_srgb(pixels: Array, profile: bytes | None, name: str) -> Array:
     """``pixels`` in sRGB, same dtype: (H, W) stays grey, (H, W, 3) and CMYK (H, W, 4) give (H, W, 3).
 
+    The array is used up: the result may be the same one.
+
     A profile that is broken or belongs to another kind of picture is ignored with a warning that says ``name``.
     Without a profile grey and RGB are taken as sRGB, CMYK (0 is no ink) is mixed as ideal inks.
     """
@@ -41,10 +44,10 @@ def to_srgb(pixels: Array, profile: bytes | None, name: str) -> Array:
             found = _SPACES.get(profile[16:20], "unknown")
             if space == "gray" and found in ("gray", "rgb"):
                 table = _grey_table(profile, found, pixels.dtype.itemsize)
-                return pixels if table is None else np.take(table, pixels)
+                return pixels if table is None else _looked_up(table, pixels)
             if space != found:
                 raise ValueError(f"a profile for {found}, the picture is {space}")
-            return pixels if space == "rgb" and _is_srgb(profile) else _transform(pixels, profile, space)
+            return pixels if space == "rgb" and _is_srgb(profile) else _transformed(pixels, profile, space)
         except (RuntimeError, ValueError, TypeError) as error:  # imagecodecs.CmsError is a RuntimeError
             _logger.warning("%s: the color profile is ignored (%s)", name, error)
     return _mixed_inks(pixels) if space == "cmyk" else pixels
@@ -59,6 +62,26 @@ def lab_to_srgb(image: Image.Image) -> Image.Image:
     rgb = ImageCms.applyTransform(image, transform)
     assert rgb is not None  # only an in-place transform gives None
     return rgb
+
+
+def _looked_up(table: Array, pixels: Array) -> Array:
+    result = _place_for(pixels)
+    for rows in strips(*pixels.shape):  # numpy makes indices of 8 bytes of them
+        result[rows] = table[pixels[rows]]
+    return result
+
+
+def _transformed(pixels: Array, profile: bytes, space: str) -> Array:
+    height, width = pixels.shape[:2]
+    result = np.empty((height, width, 3), pixels.dtype) if space == "cmyk" else _place_for(pixels)
+    for rows in strips(height, width, _TRANSFORM_PIXELS):
+        result[rows] = _transform(pixels[rows], profile, space)
+    return result
+
+
+def _place_for(pixels: Array) -> Array:
+    """Where a result of the same shape is put."""
+    return pixels if pixels.flags.writeable else np.empty_like(pixels)
 
 
 def _transform(pixels: Array, profile: bytes, space: str) -> Array:

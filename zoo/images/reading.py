@@ -23,8 +23,9 @@ from PIL import (
 )
 
 from zoo.errors import ImageError
-from zoo.images import deep, metadata, profiles
+from zoo.images import deep, jpeg, metadata, profiles
 from zoo.images.picture import Picture
+from zoo.images.strips import strips
 
 Array = npt.NDArray[Any]
 StrPath = str | os.PathLike[str]
@@ -97,7 +98,10 @@ def read(path: StrPath, *, max_pixels: int = MAX_PIXELS) -> Picture:
             exif = metadata.parsed(image.info.get("exif") or deep.late_exif(file), name)
             pixels, alpha = _without_alpha(pixels)
             return _finished(pixels, alpha, image.info, exif, metadata.orientation(exif), kind, name)
-        return _from_image(image, kind, name)
+        if kind == "JPEG" and (plain := _read_plain_jpeg(image, file)) is not None:
+            exif = metadata.of_image(image, name)
+            return _finished(plain, None, image.info, exif, metadata.orientation(exif), kind, name)
+        return _from_image(image, kind, name, own=True)
 
 
 def from_pil(image: Image.Image) -> Picture:
@@ -226,7 +230,8 @@ def _check_size(width: int, height: int, max_pixels: int | None, name: str) -> N
         )
 
 
-def _from_image(image: Image.Image, kind: str, name: str) -> Picture:
+def _from_image(image: Image.Image, kind: str, name: str, *, own: bool = False) -> Picture:
+    """The picture in a Pillow image; where that is our ``own``, it is closed as soon as its pixels are taken."""
     turns_itself = isinstance(image, TiffImagePlugin.TiffImageFile)
     if not turns_itself:
         image.load()
@@ -240,7 +245,7 @@ def _from_image(image: Image.Image, kind: str, name: str) -> Picture:
         info["dpi"] = dpi[::-1]
     if image.mode == "LAB":
         info["icc_profile"] = None  # it has been used up
-    return _finished(pixels, alpha, info, exif, left, kind, name)
+    return _finished(pixels, alpha, info, exif, left, kind, name, image if own else None)
 
 
 def _finished(
@@ -251,9 +256,16 @@ def _finished(
     orientation: int,
     kind: str,
     name: str,
+    image: Image.Image | None = None,
 ) -> Picture:
-    """The picture of decoded arrays as they are stored: profile and orientation applied."""
+    """The picture of decoded arrays as they are stored: profile and orientation applied.
+
+    The arrays are used up, and so is the ``image`` that they came from: it is closed, to free its memory.
+    """
     dpi = metadata.plausible_dpi(info.get("dpi")) or metadata.resolution(exif)
+    tags = metadata.upright(exif, name)
+    if image is not None:
+        image.close()
     pixels = profiles.to_srgb(pixels, info.get("icc_profile"), name)
     if turn := _TURNS.get(orientation):
         pixels = np.ascontiguousarray(turn(pixels))
@@ -262,7 +274,7 @@ def _finished(
         pixels=pixels,
         alpha=alpha,
         format=kind,
-        exif=metadata.upright(exif, name),
+        exif=tags,
         dpi=dpi[::-1] if dpi and orientation > 4 else dpi,
     )
 
@@ -281,8 +293,23 @@ def _arrays(image: Image.Image, name: str) -> tuple[Array, Array | None]:
         )
     if mode != "CMYK" and image.has_transparency_data:
         mode = "LA" if mode in ("L", "LA") else "RGBA"
-    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
-    return (pixels, None) if mode == "CMYK" else _without_alpha(pixels)
+    return _taken(image, mode)
+
+
+def _taken(image: Image.Image, mode: str) -> tuple[Array, Array | None]:
+    """Color and alpha of a decoded Pillow image as if converted to ``mode``; in strips, since Pillow makes copies."""
+    width, height = image.size
+    channels = {"L": 1, "LA": 1, "CMYK": 4}.get(mode, 3)
+    color = np.empty((height, width, channels), np.uint8)
+    alpha = np.empty((height, width), np.uint8) if mode in ("LA", "RGBA") else None
+    for rows in strips(height, width):
+        whole = rows == slice(0, height)
+        strip = image if whole else image.crop((0, rows.start, width, rows.stop))  # which has a limit on its size
+        values = np.asarray(strip if strip.mode == mode else strip.convert(mode)).reshape(-1, width, len(mode))
+        color[rows] = values[..., :channels]
+        if alpha is not None:
+            alpha[rows] = values[..., channels]
+    return color[..., 0] if channels == 1 else color, alpha
 
 
 def _without_alpha(pixels: Array) -> tuple[Array, Array | None]:
@@ -293,6 +320,14 @@ def _without_alpha(pixels: Array) -> tuple[Array, Array | None]:
     color = pixels[..., 0] if channels < 3 else pixels[..., :3]
     alpha = np.ascontiguousarray(pixels[..., -1]) if channels in (2, 4) else None
     return np.ascontiguousarray(color), alpha
+
+
+def _read_plain_jpeg(image: ImageFile.ImageFile, file: IO[bytes]) -> Array | None:
+    """The pixels of a JPEG of one grey or RGB picture; None for others, which are Pillow's to read."""
+    if type(image) is not JpegImagePlugin.JpegImageFile or image.mode not in ("L", "RGB"):
+        return None
+    file.seek(0)
+    return jpeg.decode(file.read(), (image.height, image.width, 3)[: 2 if image.mode == "L" else 3])
 
 
 def _read_deep_tiff(file: IO[bytes], name: str, max_pixels: int) -> Picture | None:
