@@ -5,7 +5,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
@@ -339,10 +339,20 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         """
         if not overwrite and Path(target).exists():
             raise ImageError(f"{target}: exists already", remedy="choose another name or allow overwriting")
+        predict = self.predictor(**options)
         picture = images.read(source)
+        with self.inference():
+            colored = pipeline.colorize_in_place(
+                picture.pixels,
+                predict,
+                working_size=options.get("working_size") or self.spec.working_size,
+                multiple_of=self.spec.multiple_of,
+                saturation=options.get("saturation", 1.0),
+            )
+        picture = replace(picture, pixels=colored)  # frees a grey one before the encoder needs memory
         return images.write(
             target,
-            self.colorize_array(picture.pixels, **options),
+            picture.pixels,
             alpha=picture.alpha,
             exif=picture.exif,
             dpi=picture.dpi,
