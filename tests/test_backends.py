@@ -2,6 +2,7 @@
 
 import importlib.util
 import threading
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -367,3 +368,23 @@ def test_the_dtype_is_what_the_network_computes_in() -> None:
     assert seen == [False, True]
     with inference_autocast(torch.device("cpu")):
         assert torch.is_autocast_enabled("cpu") == has_fast_bf16()
+
+
+def test_the_record_is_written_by_a_command(tmp_path: Path, make_picture: Callable[..., Any]) -> None:
+    from PIL import Image
+
+    from training import fidelity
+
+    photos = [tmp_path / f"{n}.png" for n in range(2)]
+    for n, photo in enumerate(photos):
+        Image.fromarray(make_picture(80, 64, seed=n)).save(photo)
+    target = tmp_path / "fidelity.toml"
+    target.write_text('["fusion.other"]\nsha256 = "1"\nonnx = { int8 = 0.1 }\n', encoding="utf-8")
+    fidelity.record(["regression.alpha"], photos, target=target)
+    table = tomllib.loads(target.read_text(encoding="utf-8"))
+    assert table["fusion.other"] == {"sha256": "1", "onnx": {"int8": 0.1}}
+    entry = table["regression.alpha"]
+    assert entry["sha256"] == next(w.sha256 for w in registry.find("regression")[0].weights if w.tag == "alpha")
+    assert entry["pictures"] == 2
+    assert 0 < entry["onnx"]["int8"] < 5
+    assert ("bfloat16" in entry.get("torch", {})) == has_fast_bf16()

@@ -280,7 +280,9 @@ class Siggraph17(Colorizer[Siggraph17Config]):
         Raises:
             OptionError: Hints of another shape.
         """
-        return self(L, hints=options.get("hints"))[0]  # type: ignore[no-any-return]
+        if self.runner is not None and options.get("hints") is None:
+            return self(L)[0]  # type: ignore[no-any-return]  # exported as a whole, with the classes
+        return self._colors(*self._trunk(L, options.get("hints")))
 
     def _trunk(self, L: Tensor, hints: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Features at the strides 1, 2 and 4; the last have seen the whole picture."""
