@@ -154,6 +154,7 @@ def settings_of(looks: Sequence[Look], interval: int | None, quality: Quality) -
     """What two runs have in common whose pictures fit behind one another."""
     return {
         "looks": [[_name(look), {k: v for k, v in look.options.items() if v is not None}] for look in looks],
+        "computed": [[look.model.backend, look.model.dtype] for look in looks],
         "interval": interval,
         "crf": quality.crf,
         "preset": quality.preset,
