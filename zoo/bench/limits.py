@@ -35,7 +35,7 @@ def peer(name: str) -> Colorizer[Any]:
     The computation is that of the published code: of eccv16 the logits, their softmax and the mean of its 313 colours,
     of which the published code enlarges the answer four times besides; that is left to the pipeline, as of every model.
     """
-    network = loading.network(name).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = loading.network(name).eval().to(memory_format=torch.channels_last)
     return ways.attached(network, ways.of_peer())
 
 

@@ -8,7 +8,7 @@ several threads at once is added up over them.
 import functools
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -35,7 +35,7 @@ class Stopwatch:
     """Seconds and calls of each stage."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self.calls: Counter[str] = Counter()
         self._clock = clock
         self._local = threading.local()
