@@ -46,7 +46,7 @@ def a_speed(model: str = "fusion", **changes: Any) -> Speed:
     rows += [
         _row("film", 2.0, threads=2, parts={"frames": 50}, **chosen),
         _row("film", 1.0, model=model, subject="transcode", threads=2, parts={"frames": 50}),
-        Row(kind="folder", size="1 MP", parts={"wall": 100, "cpu": 180, "photos": 1000, "cores": 2}, **chosen),
+        Row(kind="folder", model=model, size="1 MP", parts={"wall": 100, "cpu": 180, "photos": 1000, "cores": 2}),
         _row("load", 0.1, model=model),
         _row("start", 0.1, subject="import zoo"),
         _row("start", 0.5, subject="colorzoo --help"),

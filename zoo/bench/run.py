@@ -294,7 +294,7 @@ class _OfModel:
     def _folder(self) -> None:
         if not self.settings.photos:
             return
-        row = self._row(results.FOLDER, self.chosen, size="1 MP")
+        row = self._row(results.FOLDER, size="1 MP")  # each worker asks `auto`, with its own number of threads
         with self._failing_as(row), TemporaryDirectory(dir=self.folder) as work:
             self._say(f"a folder of {self.settings.photos} photos of 1 MP")
             photos = subjects.folder_of_photos(Path(work) / "photos", self.settings.photos, self.settings.photo)
