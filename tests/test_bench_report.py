@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from zoo import registry
 from zoo.cli import app
 from zoo.errors import ZooError
 from zoo.evaluation.speed import page, results, tables, targets
@@ -54,7 +55,7 @@ def a_speed(model: str = "fusion", **changes: Any) -> Speed:
     ]
     about = {
         "parameters": 1,
-        "weights": {"tag": "base", "sha256": "0"},
+        "weights": {"tag": "base", "sha256": registry.find_weights("fusion")[2].sha256},
         "backend": "onnx",
         "dtype": "float32",
         "passed_over": {"torch float32": "slower", "torch bfloat16": "slower", "openvino int8": "not installed"},
@@ -246,3 +247,13 @@ def test_the_report_makes_the_page_and_finds_it_stale(tmp_path: Path, monkeypatc
     assert json.loads(path.read_text(encoding="utf-8"))["run"]["date"] in (made / "README.md").read_text("utf-8")
     (made / "stages.svg").unlink()
     assert "stages.svg: is missing" in CliRunner().invoke(app, ["report", "--check"]).output
+
+
+def test_runs_of_other_weights_are_named() -> None:
+    speed = a_speed()
+    assert page.stale_weights({"bench": {"laptop": speed}}) == []
+    speed.models["fusion"]["weights"] = {"tag": "base", "sha256": "0" * 64}
+    (problem,) = page.stale_weights({"bench": {"laptop": speed}})
+    assert problem.startswith("model_cards/results/bench/laptop.json: fusion was measured with other weights")
+    (problem,) = page.stale_weights({"bench": {"laptop": a_speed("vanished")}})
+    assert "vanished" in problem

@@ -47,7 +47,7 @@ class Settings:
     threads: tuple[int, ...] = ()
     repeats: int = 30
     least: int = 5
-    seconds: float = 2.0
+    seconds: float = 1.5
     alone: int = 20_000_000
     photos: int = 40
     photo: tuple[int, int] = SIZES["1 MP"]

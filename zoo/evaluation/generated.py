@@ -107,6 +107,7 @@ def stale(cards_folder: Path) -> list[str]:
     """
     every, films = read_benchmarks(cards_folder)
     problems = cards.stale_weights(every) + pages.stale_weights(films)
+    problems += speed_page.stale_weights(read_speed(cards_folder))
     if problems:  # cards cannot be made of them
         return problems
     files = render(cards_folder, draw=False)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+from zoo import registry
+from zoo.errors import UnknownModelError
 from zoo.evaluation.speed import plots
 from zoo.evaluation.speed.results import Speed
 from zoo.evaluation.speed.tables import Table, machine, tables
@@ -58,6 +60,25 @@ def render(runs: Mapping[str, Speed], *, name: str = "README.md") -> dict[str, s
         for table in tables(speed):
             parts += _section(speed, table, drawn, prefix, "###" if several else "##")
     return {name: "\n\n".join(parts) + "\n", **made}
+
+
+def stale_weights(found: Mapping[str, Mapping[str, Speed]]) -> list[str]:
+    """What is wrong with runs whose models are not those of the registry."""
+    problems = []
+    for folder, runs in found.items():
+        for run, speed in runs.items():
+            for name, about in speed.models.items():
+                where = f"model_cards/results/{folder}/{run}.json"
+                remedy = f"measure again: colorzoo bench {' '.join(speed.models)} --no-page --out {where}"
+                try:
+                    weights = registry.find_weights(name)[2]
+                except UnknownModelError as error:
+                    problems.append(f"{where}: {error.what}; delete the file")
+                    continue
+                known = None if weights is None else weights.sha256
+                if known is not None and known != about.get("weights", {}).get("sha256"):
+                    problems.append(f"{where}: {name} was measured with other weights than the registry's; {remedy}")
+    return problems
 
 
 def sections(found: Mapping[str, Mapping[str, Speed]], reports: str) -> list[str]:
