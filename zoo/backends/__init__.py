@@ -9,12 +9,14 @@ import torch
 
 from zoo.backends import choice, kinds
 from zoo.backends.choice import Measured, choose, keep, key_of, measured
-from zoo.backends.fidelity import BOUND, fidelity, recorded
+from zoo.backends.kinds import DTYPES
+from zoo.backends.likeness import BOUND, fidelity, recorded
 from zoo.colorizer import Colorizer, Runner, has_fast_bf16
 from zoo.errors import OptionError
 
 __all__ = [
     "BOUND",
+    "DTYPES",
     "Measured",
     "attach",
     "candidates",

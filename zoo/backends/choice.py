@@ -16,7 +16,7 @@ import torch
 
 from zoo import hub
 from zoo.backends import kinds
-from zoo.backends.fidelity import BOUND, recorded
+from zoo.backends.likeness import BOUND, recorded
 from zoo.colorizer import Colorizer, has_fast_bf16
 from zoo.errors import OptionError, WeightsError
 

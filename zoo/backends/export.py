@@ -139,6 +139,14 @@ def ort_run(content: bytes | str, threads: int) -> Run:
     return lambda L: dict(zip(names, session.run(names, {INPUT: L}), strict=True))
 
 
+def openvino_run(content: bytes, threads: int) -> Run:
+    """An ONNX file as a function, by OpenVINO in float32."""
+    from zoo.backends.runners import OpenvinoRunner
+
+    runner = OpenvinoRunner(content, threads, "f32")
+    return lambda L: {name: tensor.numpy() for name, tensor in named(runner(torch.from_numpy(L))).items()}
+
+
 def _sizes(model: Colorizer[Any]) -> tuple[tuple[int, int, int], ...]:
     unit = -(-32 // model.spec.multiple_of) * model.spec.multiple_of
     whole = max(1, round(model.spec.working_size / unit)) * unit

@@ -8,6 +8,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from zoo.backends import export, kinds
 from zoo.backends.choice import folder, key_of
 from zoo.colorizer import Colorizer
@@ -57,11 +59,18 @@ def write(path: Path, content: bytes) -> None:
 
 def _content(model: Colorizer[Any], dtype: str) -> bytes:
     content = export.to_onnx(model)
+    export.check(model, _run(content), "ONNX file")
     if dtype == "int8":
         from zoo.backends.quantizing import quantized
 
         return quantized(content, model)
     return content
+
+
+def _run(content: bytes) -> export.Run:
+    """By what is installed."""
+    threads = torch.get_num_threads()
+    return export.ort_run(content, threads) if not kinds.missing("onnx") else export.openvino_run(content, threads)
 
 
 def _is_whole(path: Path) -> bool:

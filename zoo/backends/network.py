@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from zoo.colorizer import Colorizer
 from zoo.models._backbones import Decoder
@@ -25,10 +26,41 @@ class Network(nn.Module):
             _pad_beforehand(module, self.model.spec.multiple_of)
             if isinstance(module, Decoder):
                 _fold_decoder(module)
+            for name, child in list(module.named_children()):
+                if isinstance(child, nn.MultiheadAttention):
+                    setattr(module, name, _Attention(child))
 
     def forward(self, L: Tensor) -> tuple[Tensor, ...]:
         """The tensors, in order."""
         return tuple(named(self.model(L)).values())
+
+
+class _Attention(nn.Module):
+    """`nn.MultiheadAttention` of tensors (N, length, width) without masks; torch's own takes the batch for a constant.
+
+    Source: Vaswani et al., "Attention is all you need", 2017, equation 1.
+    """
+
+    def __init__(self, other: nn.MultiheadAttention) -> None:
+        super().__init__()
+        if not other.batch_first or other.in_proj_weight is None or other.bias_k is not None or other.add_zero_attn:
+            raise ValueError("an attention of another kind than (N, length, width) to the same width")
+        self.heads, self.into, self.bias, self.out = (
+            other.num_heads,
+            other.in_proj_weight,
+            other.in_proj_bias,
+            other.out_proj,
+        )
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False) -> tuple[Tensor, None]:
+        """(N, length of ``query``, width), and None for the weights."""
+        biases = (None,) * 3 if self.bias is None else self.bias.chunk(3)
+        q, k, v = (
+            F.linear(x, matrix, bias).view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # (N, heads, length, d)
+            for x, matrix, bias in zip((query, key, value), self.into.chunk(3), biases, strict=True)
+        )
+        shares = (q @ k.transpose(2, 3) * q.shape[3] ** -0.5).softmax(3)
+        return self.out((shares @ v).transpose(1, 2).flatten(2)), None
 
 
 def named(output: Any, name: str = OUTPUT) -> dict[str, Tensor]:

@@ -15,9 +15,13 @@ from torch import Tensor
 from zoo import pipeline
 from zoo.backends.export import INPUT
 from zoo.colorizer import Colorizer
+from zoo.errors import OptionError
 
 Picture = npt.NDArray[Any]
 _PHOTOS = ("astronaut", "chelsea", "coffee", "rocket", "retina", "hubble_deep_field", "camera", "coins", "grass")
+
+
+_FLOAT = 0.3  # the share of convolutions, the first, that stay in floating point: they see the picture at its finest
 
 
 def photos() -> list[Picture]:
@@ -30,7 +34,9 @@ def photos() -> list[Picture]:
 def quantized(content: bytes, model: Colorizer[Any], pictures: Sequence[Picture] | None = None) -> bytes:
     """An ONNX file with its convolutions in int8.
 
-    The first convolution, which sees the picture, and the last, which answers, stay in floating point.
+    Those that cost most colour and gain least time stay in floating point: depthwise ones, the last one, and the first
+    `_FLOAT` of all. (Of `fusion`'s pictures, mean CIEDE2000 of the worst style: all 0.7 without the depthwise ones and
+    2.1 with them; a whole network of which these are left out, 0.36.)
 
     Args:
         content: As `export.to_onnx` gives it.
@@ -46,23 +52,37 @@ def quantized(content: bytes, model: Colorizer[Any], pictures: Sequence[Picture]
         plain, prepared, result = (Path(folder) / f"{name}.onnx" for name in ("plain", "prepared", "int8"))
         plain.write_bytes(content)
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
-        nodes = [node.name for node in onnx.load(prepared).graph.node if node.op_type == "Conv"]
+        nodes = _nodes(onnx.load(prepared).graph)
+        if not nodes:
+            raise OptionError(
+                f"model {model.spec.name!r} has nothing to quantize",
+                found="no convolutions, or depthwise ones alone",
+                remedy="use float32",
+            )
         quantization.quantize_static(
             prepared,
             result,
             _Inputs(model, photos() if pictures is None else pictures),
             quant_format=quantization.QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "Add"],
+            op_types_to_quantize=["Conv"],
+            nodes_to_quantize=nodes,
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             calibrate_method=quantization.CalibrationMethod.MinMax,
-            nodes_to_exclude=[nodes[0], nodes[-1]] if nodes else [],
         )
         proto = onnx.load(result)
     known = {entry.key: entry.value for entry in onnx.load_from_string(content).metadata_props}
     onnx.helper.set_model_props(proto, known | {"dtype": "int8"})
     return bytes(proto.SerializeToString())
+
+
+def _nodes(graph: Any) -> list[str]:
+    """The names of the convolutions to quantize."""
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    groups = [next((a.i for a in node.attribute if a.name == "group"), 1) for node in convolutions]
+    skipped = max(1, int(_FLOAT * len(convolutions)))
+    return [node.name for node, n in zip(convolutions[skipped:-1], groups[skipped:-1], strict=True) if n == 1]
 
 
 class _Inputs:

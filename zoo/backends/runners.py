@@ -36,13 +36,13 @@ class OpenvinoRunner(_Shared):
     """An ONNX file on OpenVINO.
 
     Args:
-        path: The file.
+        content: An ONNX file, or its path.
         threads: How many threads it uses.
         precision: What OpenVINO computes in where the file says nothing else, ``f32`` or ``bf16``.
         cache: A folder in which OpenVINO keeps what it compiled.
     """
 
-    def __init__(self, path: Path, threads: int, precision: str, cache: Path | None = None) -> None:
+    def __init__(self, content: bytes | Path, threads: int, precision: str, cache: Path | None = None) -> None:
         import openvino
 
         settings: dict[str, Any] = {
@@ -53,7 +53,7 @@ class OpenvinoRunner(_Shared):
         if cache is not None:
             settings["CACHE_DIR"] = str(cache)
         core = openvino.Core()
-        self._compiled = core.compile_model(core.read_model(path), "CPU", settings)
+        self._compiled = core.compile_model(core.read_model(content), "CPU", settings)
         self._names = [output.get_any_name() for output in self._compiled.outputs]
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()  # each serves one call at a time
 
@@ -84,5 +84,5 @@ def onnx_session(content: bytes | str, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors alone
+    options.log_severity_level = 4  # what fails is raised
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

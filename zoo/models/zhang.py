@@ -280,6 +280,8 @@ class Siggraph17(Colorizer[Siggraph17Config]):
         Raises:
             OptionError: Hints of another shape.
         """
+        if self.runner is not None and options.get("hints") is None:
+            return self(L)[0]  # type: ignore[no-any-return]  # exported as a whole, with the classes
         return self._colors(*self._trunk(L, options.get("hints")))
 
     def _trunk(self, L: Tensor, hints: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,11 +11,13 @@ import numpy.typing as npt
 from zoo.colorizer import Colorizer
 from zoo.spec import WEIGHTS_DIR
 
+Picture = npt.NDArray[Any]
+
 BOUND = 0.5  # mean CIEDE2000: half of a difference that is just noticed
 RECORD = WEIGHTS_DIR / "fidelity.toml"
 
 
-def fidelity(model: Colorizer[Any], reference: Colorizer[Any], pictures: Sequence[npt.NDArray[Any]]) -> float:
+def fidelity(model: Colorizer[Any], reference: Colorizer[Any], pictures: Sequence[Picture]) -> float:
     """How far a model's pictures are from those of the reference: mean CIEDE2000, of the style where it is largest.
 
     Args:
@@ -23,16 +25,25 @@ def fidelity(model: Colorizer[Any], reference: Colorizer[Any], pictures: Sequenc
         reference: The same model on torch in float32.
         pictures: Arrays as `Colorizer.colorize_array` takes them, at least one.
     """
+    return difference(answers(model, pictures), answers(reference, pictures))
+
+
+def answers(model: Colorizer[Any], pictures: Sequence[Picture]) -> list[list[Picture]]:
+    """The pictures in colour, for each of the model's styles."""
+    styles = model.spec.styles or (None,)
+    return [[model.colorize_array(picture, style=style)[..., :3] for picture in pictures] for style in styles]
+
+
+def difference(some: list[list[Picture]], others: list[list[Picture]]) -> float:
+    """The mean CIEDE2000 between what `answers` gave twice, of the style where it is largest; NaN where one is."""
     from skimage import color
 
-    worst = []
-    for style in reference.spec.styles or (None,):
-        differences = []
-        for picture in pictures:
-            one, other = (color.rgb2lab(m.colorize_array(picture, style=style)[..., :3]) for m in (model, reference))
-            differences.append(float(color.deltaE_ciede2000(one, other).mean()))  # type: ignore[no-untyped-call]
-        worst.append(float(np.mean(differences)))
-    return float(np.max(worst))  # NaN where one is
+    def between(one: Picture, other: Picture) -> float:
+        lab = color.rgb2lab(one), color.rgb2lab(other)
+        return float(color.deltaE_ciede2000(*lab).mean())  # type: ignore[no-untyped-call]
+
+    styles = zip(some, others, strict=True)
+    return float(np.max([np.mean(list(map(between, *style))) for style in styles]))
 
 
 @cache
