@@ -98,7 +98,7 @@ def test_auto_uses_what_was_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     """The slower way, were the colours of the faster one not too far off."""
     errors = {Way("torch", "float32"): 0.0, Way("torch", "bfloat16"): 0.7}
     monkeypatch.setattr(ways, "of", lambda _: (list(errors), {"onnx float32": "not installed: onnxruntime"}))
-    monkeypatch.setattr(ways, "error_of", lambda name, way, pictures: errors[way])
+    monkeypatch.setattr(ways, "error_of", lambda name, way, *_: errors[way])
     done = call("grayscale", "--quick", "--threads", "1", "--no-page", "--sizes", "256px", "--photos", "0")
     assert done.exit_code == 0, done.output
     assert "grayscale: auto uses torch float32" in done.output

@@ -164,11 +164,13 @@ class _OfModel:
         found, missing = ways.of(self.name)
         self.about["passed_over"] = dict(missing)
         self._ways: list[Way] = []
+        reference: ways.Answers = []
         for way in found:
             self._say(f"CIEDE2000 of {way} against torch float32, {len(self.pictures)} photos")
             row = self._row(results.FIDELITY, way, threads=threads)
             with torch_threads(threads), self._failing_as(row):
-                error = ways.error_of(self.name, way, self.pictures)
+                reference = reference or ways.answers(self.name, ways.REFERENCE, self.pictures)
+                error = ways.error_of(self.name, way, self.pictures, reference)
                 if not math.isfinite(error):
                     raise ZooError("its pictures are no pictures", found=f"CIEDE2000 {error}")
                 self.rows.append(replace(row, value=round(error, 4), parts={"pictures": len(self.pictures)}))

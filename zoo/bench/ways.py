@@ -7,8 +7,11 @@ from typing import Any, NamedTuple
 import numpy.typing as npt
 
 from zoo import backends, loading
-from zoo.backends import BOUND, Measured, kinds
+from zoo.backends import BOUND, Measured, kinds, likeness
 from zoo.colorizer import Colorizer, has_fast_bf16
+
+Pictures = Sequence[npt.NDArray[Any]]
+Answers = list[list[npt.NDArray[Any]]]
 
 
 class Way(NamedTuple):
@@ -62,9 +65,17 @@ def attached(network: Colorizer[Any], way: Way) -> Colorizer[Any]:
     return backends.attach(network, way.backend, way.dtype)
 
 
-def error_of(name: str, way: Way, pictures: Sequence[npt.NDArray[Any]]) -> float:
-    """The mean CIEDE2000 between a model's pictures in this way and those of torch in float32; of the worst style."""
-    return 0.0 if way == REFERENCE else backends.fidelity(prepared(name, way), prepared(name, REFERENCE), pictures)
+def answers(name: str, way: Way, pictures: Pictures) -> Answers:
+    """The pictures in colour, for each of the model's styles."""
+    return likeness.answers(prepared(name, way), pictures)
+
+
+def error_of(name: str, way: Way, pictures: Pictures, reference: Answers) -> float:
+    """The mean CIEDE2000 between a model's pictures in this way and the ``reference``, its answers in that one.
+
+    Of several styles, that of the worst.
+    """
+    return 0.0 if way == REFERENCE else likeness.difference(answers(name, way, pictures), reference)
 
 
 def choose(measured: Mapping[Way, Found]) -> tuple[Way, dict[str, str]]:
