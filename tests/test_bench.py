@@ -1,28 +1,461 @@
-"""The benchmark runs, and its ratios are made of its own figures."""
+"""`colorzoo bench` runs, what fails is a row, an interrupt loses nothing; times are made up where figures follow."""
 
 import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from click.testing import Result
+from PIL import Image
 from typer.testing import CliRunner
 
-from zoo import bench
+from zoo import backends, hub, loading
+from zoo.bench import limits, processes, settings, stages, subjects, timing, ways
+from zoo.bench.ways import Found, Way
 from zoo.cli import app
+from zoo.colorizer import Colorizer
+from zoo.errors import ZooError
+from zoo.evaluation import cost
+from zoo.evaluation.speed import results
+
+TINY = {"256 px": (40, 30), "12 MP": (48, 36), "48 MP": (64, 48)}
 
 
-def test_bench_writes_ratios_of_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "MEGAPIXELS", {"12 MP": (120, 90), "24 MP": (160, 120)})
-    out = tmp_path / "results" / "bench.json"
-    done = CliRunner().invoke(app, ["bench", "grayscale", "--repeats", "1", "--out", str(out)])
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is measured here is kept for no one."""
+    monkeypatch.setattr(hub, "home", lambda: tmp_path / "cache")
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything of the least size; the figures of other processes made up."""
+    monkeypatch.setattr(settings, "SIZES", TINY)
+    for module in (sys.modules["zoo.bench.run"], settings):
+        monkeypatch.setattr(module, "SIZES", TINY | {"512 px": (32, 32)}, raising=False)
+    monkeypatch.setattr(limits, "PEERS", ())
+    quick = replace(
+        settings.QUICK,
+        sizes=tuple(TINY),
+        memory_of_all=True,
+        repeats=2,
+        photos=2,
+        photo=(32, 24),
+        frames=3,
+        frame=(64, 48),
+    )
+    monkeypatch.setattr(settings, "QUICK", quick)
+    monkeypatch.setattr(subjects, "true_pictures", lambda *_: [np.asarray(subjects.photo(40, 30))])
+    monkeypatch.setattr(cost, "peak_memory", lambda *_, **__: 123.4)
+    made_up = {"import zoo": timing.Times([0.2, 0.1, 0.3]), "colorzoo --help": timing.Times([0.5])}
+    monkeypatch.setattr(processes, "start_times", lambda _: made_up)
+    monkeypatch.setattr(processes, "batch_command", _copy)
+
+
+def _copy(source: Path, target: Path, model: str) -> list[str]:
+    return [sys.executable, "-c", f"import shutil; shutil.copytree({str(source)!r}, {str(target)!r})"]
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["bench", *map(str, arguments)])
+
+
+# The command
+
+
+@pytest.mark.usefixtures("small")
+def test_every_kind_of_figure_is_measured_and_written(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    out = tmp_path / "new" / "bench.json"
+    done = call("grayscale", "--quick", "--threads", "1", "--out", out)
     assert done.exit_code == 0, done.output
-    figures = json.loads(out.read_text())
-    seconds, ratios = figures["seconds"], figures["ratios"]
-    assert all(value > 0 for value in seconds.values() if value != seconds["forward"])
-    expected = seconds["12 MP file to file"] / seconds["12 MP Pillow decode and encode"]
-    assert ratios["12 MP file to file / Pillow decode and encode"] == pytest.approx(expected, rel=0.1)
-    assert 50 < figures["peak_memory_mb"]["24 MP file to file"] < 1500
+    speed = results.read(out)
+    assert speed.complete
+    assert [row for row in speed.rows if row.error] == []
+    assert {row.kind for row in speed.rows} == set(results.KINDS)
+    assert {row.size for row in speed.find(results.FILE, subject="Pillow")} == set(TINY)
+    assert {row.size for row in speed.find(results.MEMORY)} == set(TINY)
+    assert all(len(row.times) == 2 for row in speed.find(results.FILE))
+    backend, dtype = speed.chosen("grayscale")
+    assert {row.dtype for row in speed.find(results.FORWARD)} >= {"float32"}
+    assert f"grayscale: auto uses {backend} {dtype}" in done.output
+    assert "import zoo" in done.output
+    page = out.with_suffix(".md").read_text(encoding="utf-8")
+    assert "| import zoo | 0.200 s | ≤ 0.3 s | yes |" in page
+    assert "| colorzoo --help | 0.500 s | ≤ 0.4 s | no |" in page
+    for plot in ("latency", "stages", "targets"):
+        assert f"(bench-{plot}.svg)" in page
+        assert b"<svg" in (out.parent / f"bench-{plot}.svg").read_bytes()
 
 
-def test_eccv16_shape_has_its_published_size() -> None:
-    network = bench._eccv16_shaped()
+@pytest.mark.usefixtures("small")
+def test_auto_uses_what_was_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The slower way, were the colours of the faster one not too far off."""
+    errors = {Way("torch", "float32"): 0.0, Way("torch", "bfloat16"): 0.7}
+    monkeypatch.setattr(ways, "of", lambda _: (list(errors), {"onnx float32": "not installed: onnxruntime"}))
+    monkeypatch.setattr(ways, "error_of", lambda name, way, *_: errors[way])
+    done = call("grayscale", "--quick", "--threads", "1", "--no-page", "--sizes", "256px", "--photos", "0")
+    assert done.exit_code == 0, done.output
+    assert "grayscale: auto uses torch float32" in done.output
+    assert "not torch bfloat16: CIEDE2000 0.70, not below 0.5" in done.output
+    assert "not onnx float32: not installed: onnxruntime" in done.output
+    with timing.torch_threads(1):
+        model = loading.load("grayscale")
+        kept = backends.measured(backends.key_of(model))
+        assert [(m.backend, m.dtype, m.delta_e) for m in kept] == [
+            ("torch", "float32", 0.0),
+            ("torch", "bfloat16", 0.7),
+        ]
+        assert backends.choose(model) == ("torch", "float32")
+
+
+@pytest.mark.usefixtures("small")
+def test_a_way_that_fails_is_a_row_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    good, refused, broken = Way("torch", "float32"), Way("onnx", "float32"), Way("torch", "bfloat16")
+    monkeypatch.setattr(ways, "of", lambda _: ([refused, broken, good], {}))
+    monkeypatch.setattr(ways, "error_of", lambda *_: 0.0)
+    load = ways.prepared
+
+    def prepared(name: str, way: Way) -> Colorizer[Any]:
+        if way == refused:
+            raise ZooError("the network cannot be exported")
+        model = load(name, good)
+        if way == broken:
+            monkeypatch.setattr(model, "predictor", lambda **_: _raise)
+        return model
+
+    def _raise(L: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("could not create\na primitive")
+
+    monkeypatch.setattr(ways, "prepared", prepared)
+    out = tmp_path / "f.json"
+    done = call("grayscale", "--quick", "--threads", "1", "--no-page", "--no-keep", "--photos", "0", "--out", out)
+    assert done.exit_code == 0, done.output
+    speed = results.read(out)
+    assert speed.chosen("grayscale") == good
+    assert speed.models["grayscale"]["passed_over"] == {
+        "onnx float32": "failed: the network cannot be exported",
+        "torch bfloat16": "failed: RuntimeError: could not create a primitive",
+    }
+    assert all(row.times for row in speed.find(results.FILE, dtype="float32"))
+    assert all(row.error for row in speed.find(results.FILE, dtype="bfloat16"))
+    assert "NOT MEASURED" in done.output
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.usefixtures("small")
+def test_an_interrupt_loses_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    load = ways.prepared
+
+    def prepared(name: str, way: Way) -> Colorizer[Any]:
+        model = load(name, way)
+        color, calls = model.colorize_file, iter(range(100))
+
+        def colorize_file(*args: Any, **kwargs: Any) -> Path:
+            if next(calls) == 2:
+                raise KeyboardInterrupt
+            return color(*args, **kwargs)
+
+        monkeypatch.setattr(model, "colorize_file", colorize_file)
+        return model
+
+    monkeypatch.setattr(ways, "of", lambda _: ([Way("torch", "float32")], {}))
+    monkeypatch.setattr(ways, "prepared", prepared)
+    out = tmp_path / "f.json"
+    done = call("grayscale", "--quick", "--threads", "1", "--out", out)
+    assert done.exit_code == 130, done.output
+    speed = results.read(out)
+    assert not speed.complete
+    (half,) = speed.find(results.FILE, subject="")  # of the round before
+    assert len(half.times) == 1
+    assert list(speed.find(results.FORWARD))
+    assert "interrupted" in out.with_suffix(".md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonsense"], "nonsense"),
+        (["eccv16"], "not here"),
+        (["--out", "bench.txt"], "not a JSON file"),
+        (["--out", "/proc/nope/bench.json"], "cannot be written"),
+        (["--out", "x" * 300 + ".json"], "cannot be written"),
+        (["--sizes", "13MP"], "unknown size '13MP'"),
+        (["--sizes", ","], "no sizes"),
+        (["--threads", "0"], "bad threads"),
+        (["--threads", "many"], "bad threads"),
+        (["--pictures", "nowhere"], "nowhere"),
+        (["--video", "nowhere.mp4"], "nowhere.mp4"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_work(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(timing, "rounds", lambda *_, **__: pytest.fail("the work began"))
+    names = [] if arguments[0] in ("nonsense", "eccv16") else ["grayscale"]
+    done = call(*names, *arguments)
+    assert done.exit_code == 2, done.output
+    assert message in done.stderr
+
+
+def test_figures_that_cannot_be_written_are_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from test_bench_report import a_speed
+
+    import zoo.bench
+
+    class Full:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def run(self) -> results.Speed:
+            (tmp_path / "f.json").mkdir()  # in the meantime
+            return a_speed()
+
+    monkeypatch.setattr(zoo.bench, "Bench", Full)
+    done = call("grayscale", "--out", tmp_path / "f.json")
+    assert done.exit_code == 2
+    assert "cannot be written" in done.stderr
+    assert json.loads(done.stdout[done.stdout.index("\n{") :])["format"] == results.FORMAT
+
+
+# Times
+
+
+def test_rounds_take_turns_and_the_first_is_not_counted() -> None:
+    now, log = 0.0, []
+
+    def job(name: str, seconds: list[float]) -> Callable[[], None]:
+        left = iter(seconds)
+
+        def run() -> None:
+            nonlocal now
+            log.append(name)
+            now += next(left)
+
+        return run
+
+    jobs = {"a": job("a", [9, 1, 2, 3]), "b": job("b", [9, 4, 5, 6])}
+    found = timing.rounds(jobs, repeats=3, clock=lambda: now)
+    assert "".join(log) == "abababab"
+    assert found["a"].seconds == [1, 2, 3]
+    assert found["b"].seconds == [4, 5, 6]
+
+
+def test_rounds_end_when_the_time_is_up_but_not_before_the_least() -> None:
+    now = 0.0
+
+    def slow() -> None:
+        nonlocal now
+        now += 10
+
+    assert len(timing.rounds({"": slow}, repeats=9, least=3, seconds=15, clock=lambda: now)[""].seconds) == 3
+    assert len(timing.rounds({"": slow}, repeats=9, least=1, seconds=15, clock=lambda: now)[""].seconds) == 2
+    assert len(timing.rounds({"": slow}, repeats=9, least=1, seconds=1000, clock=lambda: now)[""].seconds) == 9
+
+
+def test_a_job_that_fails_is_left_out_of_further_rounds() -> None:
+    calls = []
+
+    def bad() -> None:
+        calls.append(1)
+        raise ValueError("no\ngood")
+
+    found = timing.rounds({"bad": bad, "good": lambda: None}, repeats=3)
+    assert len(calls) == 1
+    assert found["bad"] == timing.Times([], "ValueError: no good")
+    assert len(found["good"].seconds) == 3
+
+
+def test_threads_are_as_before_afterwards() -> None:
+    before = torch.get_num_threads()
+    with timing.torch_threads(1):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("1,all", (1, 8)), ("all", (8,)), ("3, 2,3", (2, 3)), ("ALL,8", (8,)), ("1", (1,))]
+)
+def test_numbers_of_threads(text: str, found: tuple[int, ...]) -> None:
+    assert settings.threads_of(text, 8) == found
+
+
+def test_sizes_are_known_by_several_spellings() -> None:
+    assert settings.sizes_of("48MP, 256,512px,1 mp") == ("256 px", "512 px", "1 MP", "48 MP")
+
+
+# Stages
+
+
+def test_time_of_a_stage_is_its_own() -> None:
+    now = 0.0
+
+    def spend(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    watch = stages.Stopwatch(lambda: now)
+    inner = watch.wrapped("gamut", lambda: spend(3))
+
+    def paint() -> None:
+        spend(1)
+        inner()
+        spend(2)
+        inner()
+
+    watch.wrapped("upsampling", paint)()
+    assert watch.seconds == {"upsampling": 3, "gamut": 6}
+    assert watch.calls == {"upsampling": 1, "gamut": 2}
+
+
+@pytest.mark.parametrize("size", [(60, 40), (1200, 900)])
+def test_every_stage_of_a_file_is_seen_and_the_picture_is_the_same(
+    size: tuple[int, int], tiny: Colorizer[Any], tmp_path: Path
+) -> None:
+    """If this fails, a function of the pipeline has another name: say so in `zoo.bench.stages`."""
+    source = subjects.grey_jpeg(tmp_path / "grey.jpg", size)
+    plain, watched = tmp_path / "plain.jpg", tmp_path / "watched.jpg"
+    tiny.colorize_file(source, plain)
+    watch = stages.Stopwatch()
+    with stages.watching(watch):
+        tiny.colorize_file(source, watched)
+    assert set(watch.calls) == set(stages.STAGES)
+    assert watch.calls["network"] == watch.calls["decode"] == watch.calls["encode"] == 1
+    assert watched.read_bytes() == plain.read_bytes()
+    before = dict(watch.calls)
+    tiny.colorize_file(source, plain, overwrite=True)
+    assert watch.calls == before
+
+
+def test_stages_and_the_rest_are_the_whole(tiny: Colorizer[Any], tmp_path: Path) -> None:
+    now = iter(range(1_000_000))  # one second from each look at the clock to the next
+    source = subjects.grey_jpeg(tmp_path / "grey.jpg", (60, 40))
+    parts = stages.shares(
+        lambda: tiny.colorize_file(source, tmp_path / "color.jpg", overwrite=True), 2, lambda: float(next(now))
+    )
+    assert list(parts) == [*stages.STAGES, stages.OTHER]
+    assert all(seconds > 0 for seconds in parts.values())
+    assert sum(parts.values()) == (next(now) - 1) / 2
+
+
+# What models are measured against
+
+
+def test_the_peer_networks_are_the_published_ones() -> None:
+    network = limits.peer("eccv16")
     assert sum(p.numel() for p in network.parameters()) == pytest.approx(32.24e6, rel=0.001)
+    assert (network.backend, network.dtype) == ways.of_peer()
+    assert sum(p.numel() for p in limits.peer("ddcolor_tiny").parameters()) == pytest.approx(55.0e6, rel=0.02)
+
+
+def test_eccv16_answers_by_the_published_computation() -> None:
+    """Softmax over 313 logits, then a 1 x 1 convolution to ab."""
+    network: Any = loading.network("eccv16").eval()
+    L = torch.rand(1, 1, 32, 32) * 100
+    with torch.inference_mode():
+        published = network.model_out(torch.softmax(network(L), 1)) * 110
+        torch.testing.assert_close(network.predict_ab(L), published, atol=1e-3, rtol=1e-3)
+
+
+def test_a_film_is_transcoded_whole(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    film = subjects.clip(tmp_path / "clip.mp4", 7, (64, 48))
+    assert limits.transcode(film, tmp_path / "again.mp4") == 7
+    with av.open(str(tmp_path / "again.mp4")) as made:
+        frames = list(made.decode(video=0))
+    assert [(frame.width, frame.height) for frame in frames] == [(64, 48)] * 7
+    assert [frame.time for frame in frames] == pytest.approx([n / 25 for n in range(7)])
+
+
+def test_pillow_makes_the_same_kind_of_file(tiny: Colorizer[Any], tmp_path: Path) -> None:
+    source = subjects.grey_jpeg(tmp_path / "grey.jpg", (48, 32))
+    own = tiny.colorize_file(source, tmp_path / "own.jpg", quality=subjects.QUALITY)
+    with Image.open(own) as image:
+        image.load()
+        limits.pillow(source, tmp_path / "pillow.jpg", image)()
+        tables = image.quantization, [layer[1:3] for layer in image.layer]
+    with Image.open(tmp_path / "pillow.jpg") as image:
+        assert (image.quantization, [layer[1:3] for layer in image.layer]) == tables
+
+
+# Other processes
+
+
+def test_processor_time_of_a_folder_holds_all_its_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = "import time\nwhile time.process_time() < 0.3: pass"
+    script = (
+        "import shutil, subprocess, sys\n"
+        "shutil.copytree(sys.argv[1], sys.argv[2])\n"
+        f"subprocess.run([sys.executable, '-c', {work!r}], check=True)"
+    )
+
+    def command(source: Path, target: Path, model: str) -> list[str]:
+        return [sys.executable, "-c", script, str(source), str(target)]
+
+    monkeypatch.setattr(processes, "batch_command", command)
+    photos = subjects.folder_of_photos(tmp_path / "photos", 6, (32, 24))
+    found = processes.folder(photos, tmp_path / "made", "grayscale")
+    assert found["photos"] == 6
+    assert found["cores"] == settings.cores()
+    assert found["cpu"] >= 0.3
+    assert found["wall"] > 0
+
+
+def test_photos_left_out_are_no_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "batch_command", lambda *_: [sys.executable, "-c", "pass"])
+    photos = subjects.folder_of_photos(tmp_path / "photos", 2, (32, 24))
+    with pytest.raises(ZooError, match="left photos out; found: 0 made; expected: 2"):
+        processes.folder(photos, tmp_path / "made", "grayscale")
+    monkeypatch.setattr(processes, "batch_command", lambda *_: [sys.executable, "-c", "import nonsense"])
+    with pytest.raises(ZooError, match="nonsense"):
+        processes.folder(photos, tmp_path / "made", "grayscale")
+
+
+def test_starting_up_is_timed_in_fresh_processes() -> None:
+    found = processes.start_times(1)
+    assert {name: times.error for name, times in found.items()} == {"import zoo": None, "colorzoo --help": None}
+    assert all(len(times.seconds) == 1 and times.seconds[0] > 0 for times in found.values())
+
+
+# Ways to run
+
+
+def test_the_fastest_way_that_is_near_enough_is_chosen() -> None:
+    measured = {
+        Way("torch", "float32"): Found(0.020, 0.0),
+        Way("onnx", "float32"): Found(0.010, 0.01),
+        Way("onnx", "int8"): Found(0.005, 0.8),
+        Way("openvino", "int8"): Found(0.004, 0.5),
+    }
+    chosen, why = ways.choose(measured)
+    assert chosen == ("onnx", "float32")
+    assert why == {
+        "torch float32": "slower: 20.00 ms, against 10.00",
+        "onnx int8": "CIEDE2000 0.80, not below 0.5",
+        "openvino int8": "CIEDE2000 0.50, not below 0.5",
+    }
+
+
+def test_what_is_remembered_is_what_auto_takes(tiny: Colorizer[Any]) -> None:
+    """The rule here and the one of the backends are the same."""
+    measured = {
+        Way("torch", "float32"): Found(0.010, 0.0),
+        Way("torch", "bfloat16"): Found(0.005, 0.6),
+    }
+    assert ways.remember(tiny, measured) == ways.choose(measured)[0] == ("torch", "float32")
+
+
+def test_own_pictures_are_made_small(tmp_path: Path) -> None:
+    subjects.photo(1200, 800).save(tmp_path / "a.png")
+    Image.new("L", (30, 20), 99).save(tmp_path / "b.png")
+    large, grey = subjects.true_pictures(tmp_path, 9)
+    assert large.shape == (209, 314, 3)
+    assert grey.shape == (20, 30, 3)
+    assert len(subjects.true_pictures(tmp_path, 1)) == 1
+    assert len(subjects.true_pictures(None, 9)) == len(subjects.PACKAGED)

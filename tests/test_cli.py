@@ -597,23 +597,6 @@ def test_options_are_checked_where_all_results_exist(tint: str, pictures: Path, 
     assert "saturation" in result.stderr
 
 
-def test_figures_are_printed_though_they_cannot_be_written(
-    grey_jpeg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import zoo.bench
-
-    monkeypatch.setattr(zoo.bench, "bench", lambda *args, **options: {"ratio": 7})
-    arguments = ["bench", "grayscale"]
-    for out in (grey_jpeg / "f.json", tmp_path, tmp_path / ("x" * 300)):
-        result = call(*arguments, "--out", out)
-        assert result.exit_code == 2, result.output
-        assert json.loads(result.stdout) == {"ratio": 7}
-        assert result.stderr.startswith(f"error: {out}: cannot be written")
-        assert result.stderr.count("\n") == 1
-    assert call(*arguments, "--out", tmp_path / "new" / "f.json").exit_code == 0
-    assert json.loads((tmp_path / "new" / "f.json").read_text()) == {"ratio": 7}
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,5 +1,6 @@
 """What a model costs on this machine: time, memory, operations; and what the machine is."""
 
+import json
 import platform
 import subprocess
 import sys
@@ -59,23 +60,32 @@ def gigaflops(network: Colorizer[Any]) -> float:
     return round(float(counter.get_total_flops()) / 1e9, 2)
 
 
-def peak_memory(name: str, source: Path, target: Path) -> float:
+def peak_memory(name: str, source: Path, target: Path, **options: str) -> float:
     """The peak resident memory in MB of a process that loads a model and colours the file ``source``.
+
+    Args:
+        name: As for `zoo.load`.
+        source: A picture file.
+        target: Where the result goes.
+        options: As for `zoo.load`, ``backend`` and ``dtype``; torch unless another one is named.
 
     Raises:
         WeightsError: The process failed.
     """
     code = "import sys; from zoo.evaluation.cost import _colorize_and_report as run; run(*sys.argv[1:])"
     done = subprocess.run(
-        [sys.executable, "-c", code, name, str(source), str(target)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, name, str(source), str(target), json.dumps(options)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise WeightsError(f"{name}: a process that colours one picture failed", found=done.stderr.strip()[-300:])
     return round(int(done.stdout) / 1e6, 1)
 
 
-def _colorize_and_report(name: str, source: str, target: str) -> None:
-    load(name, backend="torch").colorize_file(source, target, overwrite=True)
+def _colorize_and_report(name: str, source: str, target: str, options: str) -> None:
+    load(name, **({"backend": "torch"} | json.loads(options))).colorize_file(source, target, overwrite=True)
     sys.stdout.write(str(peak_resident()))
 
 

@@ -5,6 +5,7 @@ and a ``README.md`` beside it.
 """
 
 import base64
+import glob
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -23,6 +24,9 @@ from zoo.evaluation.films import results as film_results
 from zoo.evaluation.films.results import FilmResult
 from zoo.evaluation.protocol import Protocol, data_hash, prepare
 from zoo.evaluation.results import Result
+from zoo.evaluation.speed import page as speed_page
+from zoo.evaluation.speed import results as speed_results
+from zoo.evaluation.speed.results import Speed
 
 Pictures = Callable[[Sequence[str]], Mapping[str, Mapping[str, Image.Image]]]
 
@@ -50,6 +54,8 @@ def render(
     """
     every, films = read_benchmarks(cards_folder, only)
     files = pages.files(films, cards_folder / "reports", photos if only in films else None, draw=draw)
+    speed = read_speed(cards_folder, only)
+    files |= speed_page.files(speed, cards_folder / "reports")
     failures: dict[str, str] = {}  # by label, relative to the cards
     for name, found in every.items():
         folder = cards_folder / "reports" / name
@@ -66,9 +72,9 @@ def render(
     if only is not None:
         return files
     with_cards = (cards_folder / "notes").is_dir()
-    files[cards_folder / "README.md"] = tables.leaderboard(
-        every, with_cards=with_cards, films=[film_report.section(name, found) for name, found in films.items()]
-    )
+    sections = [film_report.section(name, found) for name, found in films.items()]
+    sections += speed_page.sections(speed, "reports")
+    files[cards_folder / "README.md"] = tables.leaderboard(every, with_cards=with_cards, sections=sections)
     if with_cards:
         for spec, weights in tables.carded():
             notes = cards.read_notes(cards_folder / "notes", spec.name)
@@ -101,6 +107,7 @@ def stale(cards_folder: Path) -> list[str]:
     """
     every, films = read_benchmarks(cards_folder)
     problems = cards.stale_weights(every) + pages.stale_weights(films)
+    problems += speed_page.stale_weights(read_speed(cards_folder))
     if problems:  # cards cannot be made of them
         return problems
     files = render(cards_folder, draw=False)
@@ -135,7 +142,7 @@ def stale(cards_folder: Path) -> list[str]:
 def read_benchmarks(
     cards_folder: Path, only: str | None = None
 ) -> tuple[dict[str, list[Result]], dict[str, list[FilmResult]]]:
-    """The results by benchmark, of photos and of films.
+    """The results by benchmark, of photos and of films; those of `colorzoo bench` are no benchmark.
 
     Raises:
         ZooError: There are none, or one cannot be read.
@@ -148,9 +155,20 @@ def read_benchmarks(
     if only is not None and only not in names:
         raise OptionError(f"no results of benchmark {only!r}", expected=" or ".join(names))
     chosen = {name: folder / name for name in names if only in (None, name)}
+    chosen = {name: path for name, path in chosen.items() if not speed_results.holds_speed(path)}
     films = [name for name, path in chosen.items() if film_results.holds_films(path)]
     photos = {name: results.read_all(path) for name, path in chosen.items() if name not in films}
     return photos, {name: film_results.read_all(chosen[name]) for name in films}
+
+
+def read_speed(cards_folder: Path, only: str | None = None) -> dict[str, dict[str, Speed]]:
+    """What `colorzoo bench` measured, by folder of results and by name.
+
+    Raises:
+        ZooError: One cannot be read.
+    """
+    folders = sorted((cards_folder / "results").glob(f"{glob.escape(only)}/" if only else "*/"))
+    return {path.name: speed_results.read_all(path) for path in folders if speed_results.holds_speed(path)}
 
 
 def pictures_of(

@@ -46,13 +46,15 @@ def card_name(spec: ModelSpec, weights: WeightsSpec) -> str:
     return f"{spec.name}.{weights.tag}.md"
 
 
-def leaderboard(results: Mapping[str, Sequence[Result]], *, with_cards: bool = True, films: Sequence[str] = ()) -> str:
+def leaderboard(
+    results: Mapping[str, Sequence[Result]], *, with_cards: bool = True, sections: Sequence[str] = ()
+) -> str:
     """``model_cards/README.md``: every model on every benchmark, with intervals, baselines and costs.
 
     Args:
         results: By benchmark.
         with_cards: Whether there are model cards to link to.
-        films: What stands about benchmarks of films, a section each.
+        sections: What stands about benchmarks of films and about speed.
     """
 
     def named(result: Result) -> str:
@@ -89,7 +91,7 @@ def leaderboard(results: Mapping[str, Sequence[Result]], *, with_cards: bool = T
             parts += ["### Cost", costs, machines_line(models)]
     if shown:
         parts += ["## What the columns mean", bullet_list(map(_meaning, shown))]
-    parts += films
+    parts += sections
     if with_cards:
         entries = (
             f"[`{spec.name}.{w.tag}`]({quote(card_name(spec, w))}): {what_it_is(spec, w)}; "

@@ -1,0 +1,122 @@
+"""What is coloured while it is timed: pictures, a folder of them and a film, made up or given."""
+
+import os
+import shutil
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from zoo import batch, images
+from zoo.errors import ImageError
+
+Array = npt.NDArray[Any]
+
+QUALITY = 95
+PACKAGED = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle")  # colour photos that come with scikit-image
+AREA = 256 * 256  # pixels, to which they are made smaller: colours differ as much, and are compared in a second
+_KINDS_OF_PHOTO = 4  # that are encoded for a folder; the rest are the same again
+_RATE = 25
+
+
+def photo(width: int, height: int, seed: int = 0) -> Image.Image:
+    """A seeded picture with edges, gradients and grain, so that codecs and gamut mapping have work to do."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
+    result = np.asarray(coarse).copy()
+    for top in range(0, height, 256):  # in strips: a 48 MP picture would take gigabytes otherwise
+        rows = result[top : top + 256]
+        grain = rng.integers(-6, 7, (*rows.shape[:2], 1), np.int16)
+        rows[:] = (rows + grain).clip(0, 255)
+    return Image.fromarray(result)
+
+
+def grey_jpeg(path: Path, size: tuple[int, int], seed: int = 0) -> Path:
+    """A grey JPEG of width and height ``size``."""
+    photo(*size, seed).convert("L").save(path, quality=QUALITY)
+    return path
+
+
+def folder_of_photos(folder: Path, count: int, size: tuple[int, int]) -> Path:
+    """A folder of ``count`` grey JPEGs."""
+    folder.mkdir()
+    for number in range(count):
+        path = folder / f"{number:05d}.jpg"
+        if number < _KINDS_OF_PHOTO:
+            grey_jpeg(path, size, seed=number)
+            continue
+        first = folder / f"{number % _KINDS_OF_PHOTO:05d}.jpg"
+        try:
+            os.link(first, path)
+        except OSError:  # a disk without links
+            shutil.copyfile(first, path)
+    return folder
+
+
+def clip(path: Path, frames: int, size: tuple[int, int]) -> Path:
+    """A grey film in H.264: a picture that the camera pans over, with grain that differs from frame to frame."""
+    import av
+
+    width, height = size
+    wide = np.asarray(photo(width + 4 * frames, height).convert("L"))
+    with av.open(str(path), "w") as out:
+        stream: Any = out.add_stream("libx264", rate=Fraction(_RATE), options={"crf": "18", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for number in range(frames):
+            rng = np.random.default_rng(number)
+            view = wide[:, 4 * number : 4 * number + width] + rng.integers(-3, 4, (height, width), np.int16)
+            frame = av.VideoFrame.from_ndarray(view.clip(0, 255).astype(np.uint8), format="gray")
+            out.mux(stream.encode(frame.reformat(format="yuv420p")))
+        out.mux(stream.encode(None))
+    return path
+
+
+def true_pictures(folder: Path | None, most: int) -> list[Array]:
+    """Colour photos that fidelity is measured on, each (H, W, 3) uint8 of the area `AREA` at most.
+
+    Args:
+        folder: Where they lie; None for those that come with scikit-image.
+        most: Of the folder, the first by name.
+
+    Raises:
+        ImageError: No picture there, or one that cannot be read.
+    """
+    if folder is None:
+        from skimage import data
+
+        found = [getattr(data, name)() for name in PACKAGED if name != "motorcycle"]
+        return [_small(np.asarray(picture)) for picture in (*found, data.stereo_motorcycle()[0])]  # type: ignore[no-untyped-call]
+    items = [item for item in batch.find([folder]) if item.problem is None][:most]
+    if not items:
+        raise ImageError(f"{folder}: no picture that can be read")
+    pictures = (images.to_8_bit(images.read(item.source).pixels) for item in items)
+    return [_small(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels) for pixels in pictures]
+
+
+def _small(pixels: Array) -> Array:
+    picture = Image.fromarray(pixels).convert("RGB")
+    scale = (AREA / (picture.width * picture.height)) ** 0.5
+    if scale < 1:
+        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
+    return np.asarray(picture)
+
+
+def check_film(path: Path) -> None:
+    """Refuse what is no film, before the work.
+
+    Raises:
+        VideoError: It cannot be opened, has no moving pictures, or the extra ``video`` is not installed.
+    """
+    import zoo.video
+
+    getattr(zoo.video, "colorize_video")  # noqa: B009  says what is to be installed
+    from zoo.video.film import Film
+    from zoo.video.source import Span
+
+    Film(path, Span()).close()
