@@ -49,9 +49,43 @@ class _Frame:
 
     def __init__(self, codes: npt.NDArray[Any], half: npt.NDArray[Any], coding: Coding, first: bool) -> None:
         self.codes, self.first = codes, first
-        self.plane: motion.Plane = half if half.dtype == np.uint8 else (half >> (coding.bits - 8)).astype(np.uint8)
+        self.plane = of_8_bits(half, coding.bits)
         self.luma = coding.luma(torch.from_numpy(half))[None, None]
         self.ab = self.flow = self.seen = np.empty(0, np.float32)
+
+
+class Sight:
+    """How the frames of a film are seen: small, and smaller yet for the motion; the network is not needed for it.
+
+    Attributes:
+        geometry: What the network sees.
+        half: Height and width at which motion and cuts are found and colours are carried: half of that, which is
+            finer than the network answers, and a quarter of the work.
+
+    Args:
+        size: Height and width of the luma planes.
+        working_size: As of `pipeline.fit`.
+        multiple_of: Likewise.
+    """
+
+    def __init__(self, size: tuple[int, int], working_size: int, multiple_of: int) -> None:
+        half = pipeline.fitted(*size, max(working_size // 2, 1), max(multiple_of // 2, 1))
+        self.half = half.size
+        self.geometry = pipeline.Geometry(*((2 * height, 2 * width) for height, width in half))
+
+    def __call__(self, luma: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """A luma plane, (H, W) codes, as the network sees it, and at half of that."""
+        codes = _resized(luma, self.geometry.size)
+        return codes, _resized(codes, self.half)
+
+    def __str__(self) -> str:
+        """What two runs have in common that find the same cuts."""
+        return f"{self.geometry.size[0]} x {self.geometry.size[1]}"
+
+
+def of_8_bits(codes: npt.NDArray[Any], bits: int) -> motion.Plane:
+    """Luma codes as cuts and motion are found in them."""
+    return codes if codes.dtype == np.uint8 else (codes >> (bits - 8)).astype(np.uint8)
 
 
 class FilmColorizer:
@@ -83,10 +117,7 @@ class FilmColorizer:
     ) -> None:
         self._predict, self._coding, self._saturation = predict, coding, saturation
         self._steadiness = steadiness
-        # Colours are carried at half the network's size: finer than the network answers, and a quarter of the work.
-        half = pipeline.fitted(*size, max(working_size // 2, 1), max(multiple_of // 2, 1))
-        self._half = half.size
-        self._geometry = pipeline.Geometry(*((2 * height, 2 * width) for height, width in half))
+        self._sight = Sight(size, working_size, multiple_of)
         self._interval, self._adaptive = interval or LONGEST_INTERVAL, interval is None
         self._chroma = chroma.ChromaTable(coding)
         self._cuts, self._flow = motion.CutDetector(), motion.FlowEstimator()
@@ -96,8 +127,7 @@ class FilmColorizer:
 
     def feed(self, luma: npt.NDArray[np.uint8 | np.uint16]) -> Iterator[Colored]:
         """The colours that are known once the next luma plane, (H, W) codes, is."""
-        codes = _resized(luma, self._geometry.size)
-        half = _resized(codes, self._half)
+        codes, half = self._sight(luma)
         frame = _Frame(codes, half, self._coding, False)
         frame.first = self._cuts.is_cut(frame.plane)
         if self._key is not None and not frame.first:
@@ -153,14 +183,14 @@ class FilmColorizer:
         """The network's ab (h, w, 2) for a frame, at half the size that it saw."""
         self.runs += 1
         luma = self._coding.luma(torch.from_numpy(frame.codes))[None, None]
-        L = pipeline.pad(chroma.lightness(luma), self._geometry)
+        L = pipeline.pad(chroma.lightness(luma), self._sight.geometry)
         ab = self._predict(L)
         pipeline.check_prediction(ab, L)
         ab = ab.float() * self._saturation
         half = torch.nn.functional.avg_pool2d(L, 2)
         if ab.shape[2] > half.shape[2] or ab.shape[3] > half.shape[3]:
             ab = torch.nn.functional.adaptive_avg_pool2d(ab, (half.shape[2], half.shape[3]))
-        height, width = self._half
+        height, width = self._sight.half
         ab = upsampling.guided_upsample(ab, half)[0, :, :height, :width]
         return np.ascontiguousarray(ab.permute(1, 2, 0).numpy())
 

@@ -29,6 +29,10 @@ _HIGH_DEFINITION = 720  # rows; as in `zoo.video.chroma`
 class Film(Source):
     """The moving pictures of a file.
 
+    Attributes:
+        seeks: Whether what lies before the frames that are wanted is passed over where the format has an index, and
+            not read in vain. Not every index leads to a place from which pictures come out as they are.
+
     Args:
         path: Anything that PyAV opens.
         span: What is wanted of it.
@@ -41,6 +45,7 @@ class Film(Source):
 
     def __init__(self, path: Path, span: Span) -> None:
         super().__init__()
+        self.seeks = True
         self.path, self.name, self._span = path, str(path), span
         self.container = opened(path)
         try:
@@ -107,7 +112,7 @@ class Film(Source):
     def _seek(self, pts: int | None) -> None:
         # A format without an index finds a place, but not always one from which pictures can be decoded.
         # A number that is too large for a time stamp lies behind the end, which is found by reading.
-        if pts is not None and not self._untimed and not self.jumps:
+        if pts is not None and self.seeks and not self._untimed and not self.jumps:
             with suppress(av.FFmpegError, OverflowError):
                 self.container.seek(pts - _MARGIN * self._step, stream=self.video)
 

@@ -29,7 +29,7 @@ if sys.platform != "win32":  # where a file that is written cannot be replaced a
 SUFFIX = ".partial"
 _MARK = "colorzoo partial "
 _LOOKED_AT = 1 << 20  # bytes at each end of a source
-_ENCODER = f"PyAV {av.__version__}"  # another one may write pictures that do not fit behind those of this one
+ENCODER = f"PyAV {av.__version__}"  # another one may write pictures that do not fit behind those of this one
 
 
 def path_of(target: Path) -> Path:
@@ -45,6 +45,11 @@ def earlier_of(target: Path) -> Path:
 def new_of(target: Path) -> Path:
     """Where ``target`` is put together, beside it and hidden, before it takes its place."""
     return target.with_name(f".{target.name}.part")
+
+
+def joined_of(target: Path) -> Path:
+    """Where the pictures of ``target`` lie, hidden, while they are joined from parts."""
+    return target.with_name(f".{target.name}.pictures")
 
 
 def _lock_of(target: Path) -> Path:
@@ -91,7 +96,7 @@ def locked(target: Path) -> Iterator[None]:
 
 def names(target: Path) -> tuple[Path, ...]:
     """All names but its own under which something may lie while ``target`` is made."""
-    return path_of(target), earlier_of(target), new_of(target), _lock_of(target)
+    return path_of(target), earlier_of(target), new_of(target), joined_of(target), _lock_of(target)
 
 
 def identity(path: Path, size: int | None = None) -> str:
@@ -115,7 +120,7 @@ def identity(path: Path, size: int | None = None) -> str:
 
 def note(settings: dict[str, Any], *, whole: bool) -> dict[str, str]:
     """Metadata that says how a part was made, and whether all its pictures are complete."""
-    return {"comment": _MARK + json.dumps({"encoder": _ENCODER, "whole": whole, **settings})}
+    return {"comment": _MARK + json.dumps({"encoder": ENCODER, "whole": whole, **settings})}
 
 
 @dataclass(frozen=True)
@@ -201,7 +206,7 @@ def _check(metadata: dict[str, str], path: Path, settings: dict[str, Any], sourc
         whole = bool(made.pop("whole"))
     except (ValueError, AttributeError, KeyError, TypeError):
         raise VideoError(f"{path}: not a part of a film that was being coloured", remedy="move it elsewhere") from None
-    wanted = json.loads(json.dumps({"encoder": _ENCODER, **settings}))
+    wanted = json.loads(json.dumps({"encoder": ENCODER, **settings}))
     other = [name for name in wanted if made.get(name) != wanted[name]]
     if "source" in other and _has_grown(source, str(made.get("source"))):
         other.remove("source")

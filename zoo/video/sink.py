@@ -20,10 +20,10 @@ from zoo.video.layout import Layout, grey
 from zoo.video.source import Shot, Source, Span
 
 CODECS = {".mp4": "libx264", ".m4v": "libx264", ".mov": "libx264", ".mkv": "libx264", ".webm": "libvpx-vp9"}
-_FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 _MPEG, _JPEG = 1, 2
 # Fragments of a second, of which the file's beginning knows nothing: what is written can be read.
-_FRAGMENTS = {
+FRAGMENTS = {
     "movflags": "empty_moov+default_base_moof+delay_moov",
     "frag_duration": "1000000",
     "flush_packets": "1",
@@ -103,6 +103,7 @@ class FilmSink(Sink):
         quality: Of the encoder.
         labels: Of the cells of a frame.
         settings: What a run that goes on has to have in common with this one.
+        suffix: That chooses, in place of the target's.
     """
 
     def __init__(
@@ -113,10 +114,12 @@ class FilmSink(Sink):
         quality: Quality,
         labels: Sequence[str],
         settings: dict[str, Any],
+        suffix: str | None = None,
     ) -> None:
         self._target, self._source, self._span, self._quality = target, source, span, quality
         self._labels, self._settings = labels, settings
-        self._codec, self._kind = CODECS[target.suffix.lower()], _FORMATS[target.suffix.lower()]
+        suffix = (suffix or target.suffix).lower()
+        self._codec, self._kind = CODECS[suffix], FORMATS[suffix]
         self._work, self._earlier = partial.path_of(target), partial.earlier_of(target)
         self._kept: partial.Kept | None = None
         self._layout: Layout | None = None
@@ -214,7 +217,7 @@ class FilmSink(Sink):
         if kept is not None and kept.path == self._work:
             self._work.replace(self._earlier)
             self._kept = kept = partial.Kept(self._earlier, kept.packets, kept.last, kept.size)
-        self._out = av.open(f"file:{self._work}", "w", format="mp4", options=_FRAGMENTS)
+        self._out = av.open(f"file:{self._work}", "w", format="mp4", options=FRAGMENTS)
         self._out.metadata.update(partial.note(self._settings, whole=False))
         self._encoder = self._stream(frame)
         if kept is not None:

@@ -95,36 +95,69 @@ def colorize_video(
         VideoError: The film cannot be read, stops before its end, has no pictures, or cannot be written.
         OptionError: An option out of its range, or one that the model does not have.
     """
-    _check_names(src, dst)
+    check_names(src, dst)
     path, target = Path(src), Path(dst)
-    span = Span(_seconds(start), None if end is None else _seconds(end))
-    if keyframe_interval is not None:
-        keyframe_interval = _whole("keyframe_interval", keyframe_interval, 1, 1000)
-    crf = _whole("crf", crf, 0, 51)
-    _check(preset, span)
+    span = span_of(start, end)
+    keyframe_interval, quality = checked(keyframe_interval, crf, preset)
     with ExitStack() as stack:
         with sink.writing(target):
-            _check_target(path, target)
-            if _is_film(target) or _is_animation(target):
+            check_target(path, target)
+            if is_film(target) or _is_animation(target):
                 stack.enter_context(partial.locked(target))
-                _check_place(target, force, resume)
-        source = stack.enter_context(_source(path, fps, span))
+                check_place(target, force, resume)
+        source = stack.enter_context(source_of(path, fps, span))
         options = {"style": style, "saturation": saturation, "temperature": temperature, "working_size": working_size}
-        looks = _looks(compare, options) if compare else [_look(model, options)]
+        looks = _looks(compare, options) if compare else [look_of(model, options)]
         labels = (["grey" if compare else ""] if preview else []) + [look.label if compare else "" for look in looks]
-        settings = {
-            "looks": [[_name(look), {k: v for k, v in look.options.items() if v is not None}] for look in looks],
-            "interval": keyframe_interval,
-            "crf": crf,
-            "preset": preset,
-            "source": _identity(source),
+        settings = settings_of(looks, keyframe_interval, quality) | {
+            "source": identity(source),
             "start": str(span.start),
             "end": "none" if span.end is None else str(span.end),
             "cells": labels,
         }
-        out = _sink(target, source, span, Quality(crf, preset), labels, settings, force)
+        out = _sink(target, source, span, quality, labels, settings, force)
         run = Run(source, out, [Colors(look, keyframe_interval) for look in looks], preview, progress)
         return run.all(resume=resume)
+
+
+def span_of(start: float, end: float | None) -> Span:
+    """What is wanted of a source.
+
+    Raises:
+        OptionError: It is nothing, or none that there can be.
+    """
+    span = Span(_seconds(start), None if end is None else _seconds(end))
+    if not 0 <= span.start < (_LATEST if span.end is None else span.end) <= _LATEST:
+        raise OptionError(
+            "bad start or end",
+            found=f"{float(span.start):g} to {'the end' if span.end is None else f'{float(span.end):g}'}",
+            expected=f"0 <= start < end, in seconds, at most {_LATEST:.0e}",
+        )
+    return span
+
+
+def checked(interval: int | None, crf: int, preset: str) -> tuple[int | None, Quality]:
+    """The interval between key frames and the quality, if they can be.
+
+    Raises:
+        OptionError: One of them is out of its range.
+    """
+    if interval is not None:
+        interval = _whole("keyframe_interval", interval, 1, 1000)
+    crf = _whole("crf", crf, 0, 51)
+    if preset not in PRESETS:
+        raise OptionError("bad preset", found=preset, expected=", ".join(PRESETS))
+    return interval, Quality(crf, preset)
+
+
+def settings_of(looks: Sequence[Look], interval: int | None, quality: Quality) -> dict[str, Any]:
+    """What two runs have in common whose pictures fit behind one another."""
+    return {
+        "looks": [[_name(look), {k: v for k, v in look.options.items() if v is not None}] for look in looks],
+        "interval": interval,
+        "crf": quality.crf,
+        "preset": quality.preset,
+    }
 
 
 def _seconds(value: float) -> Fraction:
@@ -135,7 +168,8 @@ def _seconds(value: float) -> Fraction:
         raise OptionError("bad start or end", found=value, expected="seconds") from error
 
 
-def _look(model: Colorizer[Any] | str, options: dict[str, Any]) -> Look:
+def look_of(model: Colorizer[Any] | str, options: dict[str, Any]) -> Look:
+    """The look of a film in the colours of one model, which is loaded if it is named."""
     from zoo import loading
 
     return Look("", loading.load(model) if isinstance(model, str) else model, options)
@@ -164,7 +198,13 @@ def _name(look: Look) -> str:
     return look.model.spec.name + ("" if weights is None else f".{weights.tag}")
 
 
-def _source(path: Path, fps: float | str | None, span: Span) -> Source:
+def source_of(path: Path, fps: float | str | None, span: Span) -> Source:
+    """What lies at ``path``, opened.
+
+    Raises:
+        VideoError: It cannot be read.
+        OptionError: ``fps`` cannot be, or is not for it.
+    """
     if sequences.is_source(path):
         return Pictures(path, _rate(fps), span)
     if fps is not None:
@@ -174,7 +214,7 @@ def _source(path: Path, fps: float | str | None, span: Span) -> Source:
     return Film(path, span)
 
 
-def _identity(source: Source) -> str:
+def identity(source: Source) -> str:
     """What tells a source from others, and from the same at another rate."""
     if isinstance(source, Pictures):
         listed = json.dumps([[path.name, path.stat().st_size] for path in source.files.values()])
@@ -204,14 +244,15 @@ def _sink(
     settings: dict[str, Any],
     force: bool,
 ) -> Sink:
-    if _is_film(target):
+    if is_film(target):
         return FilmSink(target, source, span, quality, labels, settings)
     if _is_animation(target):
         return AnimationSink(target, source, quality, labels)
     return PicturesSink(target, source, labels, settings, overwrite=force)
 
 
-def _is_film(target: Path) -> bool:
+def is_film(target: Path) -> bool:
+    """Whether a result of that name is a film's file."""
     return target.suffix.lower() in sink.CODECS
 
 
@@ -219,7 +260,8 @@ def _is_animation(target: Path) -> bool:
     return target.suffix.lower() in animations.KINDS and not sequences.is_pattern(target)
 
 
-def _check_names(src: StrPath, dst: StrPath) -> None:
+def check_names(src: StrPath, dst: StrPath) -> None:
+    """Refuse names that are none."""
     for name, what, done in ((os.fspath(src), "source", "read"), (os.fspath(dst), "result", "written")):
         if not name:
             raise VideoError(f"the name of the {what} is empty", expected="a name; . is the folder you are in")
@@ -233,24 +275,14 @@ def _whole(name: str, value: object, least: int, most: int) -> int:
     return int(value)
 
 
-def _check(preset: str, span: Span) -> None:
-    if preset not in PRESETS:
-        raise OptionError("bad preset", found=preset, expected=", ".join(PRESETS))
-    if not 0 <= span.start < (_LATEST if span.end is None else span.end) <= _LATEST:
-        raise OptionError(
-            "bad start or end",
-            found=f"{float(span.start):g} to {'the end' if span.end is None else f'{float(span.end):g}'}",
-            expected=f"0 <= start < end, in seconds, at most {_LATEST:.0e}",
-        )
-
-
-def _check_target(source: Path, target: Path) -> None:
+def check_target(source: Path, target: Path) -> None:
+    """Refuse a place where no result can be."""
     with suppress(FileNotFoundError, NotADirectoryError):
         target.lstat()  # refuses what can be no name
-    folder = target.parent.parent if sequences.is_pattern(target) and not _is_film(target) else target.parent
+    folder = target.parent.parent if sequences.is_pattern(target) and not is_film(target) else target.parent
     if not folder.is_dir():
         raise VideoError(f"{folder} is not a folder", remedy="make it first")
-    if not (_is_film(target) or _is_animation(target)):
+    if not (is_film(target) or _is_animation(target)):
         if target.suffix and not sequences.is_pattern(target) and not target.is_dir():
             kinds = ", ".join([*sink.CODECS, *animations.KINDS])
             raise VideoError(
@@ -261,22 +293,29 @@ def _check_target(source: Path, target: Path) -> None:
         if target.is_file():
             raise VideoError(f"{target}: is a file", expected="a folder for the pictures")
         return
+    check_file(source, target)
+
+
+def check_file(source: Path, target: Path) -> None:
+    """Refuse a place where no file can be, or where the source is."""
     if target.is_dir():
         raise VideoError(f"{target}: is a folder", expected="the name of a file")
+    if not target.parent.is_dir():
+        raise VideoError(f"{target.parent} is not a folder", remedy="make it first")
     for place in (target, *partial.names(target)):
         with suppress(OSError, ValueError):  # one of them is not there
             if place.samefile(source):
                 raise VideoError(f"{place} is the source itself", remedy="choose another name for the result")
 
 
-def _check_place(target: Path, force: bool, resume: bool) -> None:
+def check_place(target: Path, force: bool, resume: bool) -> None:
     """Refuse to write over what is there, unless that is wanted."""
     for place in partial.names(target):
         if place.is_dir():
             raise VideoError(f"{place}: is a folder, where a file is to be written", remedy="move it elsewhere")
     if target.exists() and not force:
         raise VideoError(f"{target}: exists already", remedy="choose another name, or force to replace it")
-    if _is_film(target) and not (force or resume) and (part := partial.left(target)):
+    if is_film(target) and not (force or resume) and (part := partial.left(target)):
         raise VideoError(
             f"{part}: an earlier run has left it",
             remedy="resume to go on from it, force to start anew, or move it elsewhere",
