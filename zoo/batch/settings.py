@@ -21,7 +21,7 @@ class Settings:
     Attributes:
         model: As for `zoo.load`; names a commit where it is a repository on the Hub.
         device: Where the network runs; results are the same wherever they are made, but for rounding.
-        loading: Further options of `zoo.load`.
+        loading: ``backend`` and ``dtype`` of `zoo.load`.
         options: Of `Colorizer.colorize` that are set.
         quality: Of JPEG, WebP and AVIF.
         keyframe_interval: As of `zoo.colorize_video`, like the next two.
@@ -85,13 +85,15 @@ class Settings:
 
 
 def pinned(model: str) -> str:
-    """The name with the commit that a repository on the Hub is at now, so that all workers take the same.
+    """The name under which all workers find the same: with a repository's commit of now, or a folder's whole path.
 
     Raises:
         WeightsError: The Hub cannot be asked.
     """
     from zoo import hub, loading
 
+    if model.startswith(loading.FOLDER):
+        return f"{loading.FOLDER}{Path(model.removeprefix(loading.FOLDER)).expanduser().absolute()}"
     if not model.startswith(loading.HUB):
         return model
     repo_id, _, revision = model.removeprefix(loading.HUB).partition("@")

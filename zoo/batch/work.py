@@ -177,16 +177,16 @@ class ColorizeBatch:
             task: What to do.
             data: The source's content, where it was read already.
         """
+        try:
+            if task.kind not in ("split", "join"):
+                _ = self._colorizer
+        except Exception as error:  # of whatever kind: no item can be coloured
+            return Outcome(task, _words(error), ends=True)
         began = time.perf_counter()
         tries = 0
         while True:
             tries += 1
             try:
-                try:
-                    if task.kind not in ("split", "join"):
-                        _ = self._colorizer
-                except Exception as error:  # of whatever kind: no item can be coloured
-                    return Outcome(task, _words(error), tries=tries, ends=True)
                 made = self._done(task, data)
                 return replace(made, seconds=round(time.perf_counter() - began, 3), tries=tries)
             except Exception as error:
