@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -57,6 +58,15 @@ def parser() -> argparse.ArgumentParser:
         "--stopped",
         action="store_true",
         help="the run was stopped on purpose: its weights, of its last evaluation, are wanted",
+    )
+    p.add_argument(
+        "--photos",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="colour photos to record on how true bfloat16 and other backends are; without a record, torch runs them "
+        "in float32 (python -m training.fidelity does so later, too); may be repeated",
     )
     return p
 
@@ -265,7 +275,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ZooError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{target} ({target.stat().st_size / 1e6:.1f} MB); entered in {MANIFEST.name}")
+    print(f"{target} ({target.stat().st_size / 1e6:.1f} MB); entered in {MANIFEST.name}", flush=True)
+    if options.photos:  # by a process of its own, since this one has read the manifest as it was before
+        photos = map(str, options.photos)
+        command = [sys.executable, "-m", "training.fidelity", *photos, "--name", f"{options.name}.{options.tag}"]
+        return subprocess.run(command, check=False).returncode
     return 0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,13 @@ class Loss:
     parts: dict[str, Tensor] = field(default_factory=dict)
 
 
+class Runner(Protocol):
+    """A network on another backend than torch."""
+
+    def __call__(self, L: Tensor) -> Any:
+        """What `Colorizer.forward` gives for L, (N, 1, H, W) in [0, 100], with sides that the model takes."""
+
+
 class Colorizer(nn.Module, ABC, Generic[ConfigT]):
     """A colorization model: L in, ab out.
 
@@ -67,6 +74,9 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
     spec: ModelSpec  # of this object: the one whose configuration it has, else the family's first; zoo.load sets it
     weights: WeightsSpec | None = None
     roles: ClassVar[tuple[str, ...]] = ("colorizer",)
+    backend: str = "torch"  # what runs the network, and its number format: as zoo.load chose them
+    dtype: str = "float32"
+    runner: "Runner | None" = None  # computes `forward` in torch's place, for inference
 
     def __init__(self, config: ConfigT) -> None:
         super().__init__()
@@ -442,6 +452,30 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
 
     # Inside
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As of every module; the ``runner`` answers where nothing but L is given and no gradient is wanted."""
+        alone = len(args) == 1 and all(value is None for value in kwargs.values())
+        if self.runner is not None and alone and not self.training and not torch.is_grad_enabled():
+            return self.runner(args[0])
+        return super().__call__(*args, **kwargs)
+
+    def train(self: SelfT, mode: bool = True) -> SelfT:
+        """As of every module; weights that are to change are torch's again, in full precision."""
+        if mode:
+            self.detach_backend()
+        return super().train(mode)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As of every module; other weights are torch's to run, in full precision."""
+        self.detach_backend()
+        return super().load_state_dict(*args, **kwargs)
+
+    def detach_backend(self) -> None:
+        """Run on torch in float32 again; what `zoo.backends.attach` undoes."""
+        self.backend, self.dtype, self.runner = "torch", "float32", None
+        for part in self.parts:
+            part.detach_backend()
+
     @property
     def device(self) -> torch.device:
         """Where the parameters lie."""
@@ -465,7 +499,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
 
         def predict(L: Tensor) -> Tensor:
             x = L.to(self.device, torch.float32, memory_format=torch.channels_last)
-            with inference_autocast(x.device):
+            with inference_autocast(x.device, self.dtype if self.backend == "torch" else "float32"):
                 return _mean_of_views(answer, x, views, self.spec.multiple_of).cpu()
 
         return predict
@@ -502,11 +536,16 @@ def has_fast_bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def inference_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """The context a network predicts in: bfloat16 on CPUs that have it, full precision elsewhere."""
-    if device.type == "cpu" and has_fast_bf16():
-        return torch.autocast("cpu", torch.bfloat16)
-    return nullcontext()
+def inference_autocast(device: torch.device, dtype: str | None = None) -> AbstractContextManager[Any]:
+    """The context a network of torch predicts in.
+
+    Args:
+        device: Where it lies.
+        dtype: ``float32`` or ``bfloat16``; None is bfloat16 on CPUs that have it, and float32 elsewhere.
+    """
+    if dtype is None:
+        dtype = "bfloat16" if device.type == "cpu" and has_fast_bf16() else "float32"
+    return torch.autocast(device.type, torch.bfloat16) if dtype == "bfloat16" else nullcontext()
 
 
 def _mean_of_views(predict: pipeline.Predict, L: Tensor, views: int, multiple_of: int) -> Tensor:

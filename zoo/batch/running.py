@@ -30,8 +30,8 @@ def run(
     address: str | None = None,
     gpus: float = 0.0,
     device: str = "cpu",
-    backend: str | None = None,
-    dtype: str | None = None,
+    backend: str = "auto",
+    dtype: str = "auto",
     style: str | None = None,
     saturation: float = 1.0,
     temperature: float | None = None,
@@ -68,7 +68,7 @@ def run(
         address: Of the cluster, ``auto`` for the one this machine belongs to; None starts one here.
         gpus: Of ``ray``: GPUs for each worker; several may share one, as by 0.25. More than 0 makes ``device`` cuda.
         device: Where the model runs.
-        backend: As of `zoo.load`.
+        backend: As of `zoo.load`; of a cluster ``auto`` is torch, since its machines were not all measured.
         dtype: As of `zoo.load`.
         style: As of `Colorizer.colorize`, like the next five.
         saturation: Factor on the colours' strength.
@@ -110,7 +110,7 @@ def run(
     chosen = Settings(
         model=settings.pinned(model),
         device="cuda" if gpus > 0 and device == "cpu" else device,
-        loading={key: value for key, value in (("backend", backend), ("dtype", dtype)) if value is not None},
+        loading={"backend": "torch" if engine == "ray" and backend == "auto" else backend, "dtype": dtype},
         options={key: value for key, value in options.items() if value is not None},
         quality=quality,
         keyframe_interval=keyframe_interval,

@@ -68,11 +68,13 @@ class Settings:
             films: Whether there are films among the sources.
 
         Raises:
-            OptionError: An option or a value that it does not have, or that films do not have.
+            OptionError: No such backend, an option or a value that the model does not have, or that films do not have.
             UnknownModelError: No such model.
         """
         from zoo import loading
+        from zoo.backends import kinds
 
+        kinds.check(str(self.loading.get("backend", "auto")), str(self.loading.get("dtype", "auto")))
         loading.network(self.model).check_options(**self.options)
         if not 1 <= self.quality <= 100:
             raise OptionError("quality is out of range", found=self.quality, expected="1 to 100")

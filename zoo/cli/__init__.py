@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from zoo.cli import batch, bench, check, colorize, evaluate, hub, models, report, video
+from zoo.cli import batch, bench, check, colorize, evaluate, export, hub, models, report, video
 from zoo.errors import ZooError
 
 
@@ -69,6 +69,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)
 app.command("pull")(hub.pull)
 app.command("cache")(hub.cache)
+app.command("export")(export.export)
 app.command("convert")(hub.convert)
 app.command("push")(hub.push)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zoo.cli.backends import Backend, Dtype
 from zoo.cli.colorize import Device, Force, Quality, Saturation, Seed, Style, Temperature, Views, WorkingSize
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def batch(
     seed: Seed = None,
     views: Views = 1,
     device: Device = "cpu",
+    backend: Backend = "auto",
+    dtype: Dtype = "auto",
     quality: Quality = 95,
     keyframe_interval: Annotated[
         int | None,
@@ -108,6 +111,8 @@ def batch(
                 seed=seed,
                 views=views,
                 device=device,
+                backend=backend,
+                dtype=dtype,
                 quality=quality,
                 keyframe_interval=keyframe_interval,
                 crf=crf,

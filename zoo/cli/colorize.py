@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zoo.cli.backends import Backend, Dtype
 from zoo.cli.progress import progress
 from zoo.errors import ZooError
 
@@ -51,6 +52,8 @@ def colorize(
     seed: Seed = None,
     views: Views = 1,
     device: Device = "cpu",
+    backend: Backend = "auto",
+    dtype: Dtype = "auto",
     force: Force = False,
     quality: Quality = 95,
 ) -> None:
@@ -66,7 +69,7 @@ def colorize(
     single = len(inputs) == 1 and not Path(inputs[0]).is_dir()
     if single and items[0].target.exists() and not force:
         raise ImageError(f"{items[0].target}: exists already", remedy="choose another name, or --force to replace it")
-    colorizer = loading.load(model, device=device)
+    colorizer = loading.load(model, device=device, backend=backend, dtype=dtype)
     options: dict[str, Any] = {
         "style": style,
         "saturation": saturation,
@@ -113,6 +116,8 @@ def compare(
     seed: Seed = None,
     views: Views = 1,
     device: Device = "cpu",
+    backend: Backend = "auto",
+    dtype: Dtype = "auto",
     cell: Annotated[
         int, typer.Option(min=16, max=4096, help="Longer side of each picture on the sheet, in pixels.")
     ] = 320,
@@ -134,7 +139,10 @@ def compare(
     with batch.folder_for(target):  # made now, to fail before the work
         pass
     wanted = parse_models(models)
-    loaded = {name: loading.load(name, device=device) for name in {"grayscale": None} | dict(wanted)}
+    loaded = {
+        name: loading.load(name, device=device, backend=backend, dtype=dtype)
+        for name in {"grayscale": None} | dict(wanted)
+    }
     common: dict[str, Any] = {"saturation": saturation, "working_size": working_size, "views": views}
     loaded["grayscale"].check_options(**common)
     given = {"style": style, "temperature": temperature, "seed": seed}

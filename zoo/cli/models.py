@@ -76,6 +76,27 @@ def show(
         here = _here(f"{spec.name}.{weights.tag}" if not weights.parts else spec.name)
         _print_fields({"here": here if here == "yes" else f"no: `colorzoo pull {spec.name}.{weights.tag}`", **known})
         _print_fields({f"config {key}": value for key, value in config.items()})
+        _print_fields(_backends(weights))
+
+
+def _backends(weights: "WeightsSpec") -> dict[str, str]:
+    """What is known of the backends these weights can run on: how fast here, and how true to torch in float32."""
+    from zoo import backends
+
+    if weights.sha256 is None:
+        return {}
+    known: dict[str, str] = {}
+    measured = {(one.backend, one.dtype): one for one in backends.measured(weights.sha256)}
+    for backend, dtypes in backends.DTYPES.items():
+        for dtype in dtypes:
+            one = measured.get((backend, dtype))
+            recorded = backends.recorded(weights.sha256, backend, dtype)
+            said = [f"{one.milliseconds:.1f} ms here, CIEDE2000 {one.delta_e:.2f} from torch in float32"] if one else []
+            if recorded is not None and (backend, dtype) != ("torch", "float32"):
+                said.append(f"CIEDE2000 {recorded:.2f} on record")
+            if said:
+                known[f"{backend} {dtype}"] = "; ".join(said)
+    return known
 
 
 def _without_weights(spec: "ModelSpec") -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zoo.cli.backends import Backend, Dtype
 from zoo.cli.colorize import (
     Device,
     Force,
@@ -74,6 +75,8 @@ def video(
         ),
     ] = None,
     device: Device = "cpu",
+    backend: Backend = "auto",
+    dtype: Dtype = "auto",
     force: Force = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what an interrupted run has left, if it has.")
@@ -89,10 +92,11 @@ def video(
 
     options: dict[str, Any] = {"saturation": saturation, "working_size": working_size}
     given = {"style": style, "temperature": temperature}
+    place: dict[str, Any] = {"device": device, "backend": backend, "dtype": dtype}
     if compare is not None:
-        options = {"compare": _looks(compare, options, given, device)}
+        options = {"compare": _looks(compare, options, given, place)}
     else:
-        options |= given | {"model": loading.load(model, device=device)}
+        options |= given | {"model": loading.load(model, **place)}
     bar = _Bar()
     try:
         with _terminable():
@@ -120,12 +124,12 @@ def video(
     _tell(report, target)
 
 
-def _looks(names: str, common: dict[str, Any], given: dict[str, Any], device: str) -> "list[Look]":
+def _looks(names: str, common: dict[str, Any], given: dict[str, Any], place: dict[str, Any]) -> "list[Look]":
     from zoo import loading
     from zoo.video.transcode import Look
 
     wanted = parse_models(names)
-    loaded = {name: loading.load(name, device=device) for name in dict(wanted)}
+    loaded = {name: loading.load(name, **place) for name in dict(wanted)}
     options = options_by_column(wanted, [loaded[name] for name, _ in wanted], common, given)
     return [Look(column_label(n, o), loaded[n], o) for (n, _), o in zip(wanted, options, strict=True)]
 

@@ -183,7 +183,8 @@ def _all() -> list[str]:
 
 def _of_model(text: str, device: str | None) -> list[Candidate]:
     name, style = loading.name_and_style(text)
-    network = loading.load(name, device=device)
+    # Not what happens to be fastest here: published figures are not to depend on a cache of this machine.
+    network = loading.load(name, device=device, backend="torch")
     network.check_options(style=style)
     styles: list[str | None] = [style] if style else [*network.spec.styles] or [None]
     short = name

@@ -75,7 +75,7 @@ def peak_memory(name: str, source: Path, target: Path) -> float:
 
 
 def _colorize_and_report(name: str, source: str, target: str) -> None:
-    load(name).colorize_file(source, target, overwrite=True)
+    load(name, backend="torch").colorize_file(source, target, overwrite=True)
     sys.stdout.write(str(peak_resident()))
 
 

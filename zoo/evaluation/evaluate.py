@@ -377,7 +377,7 @@ def _cost(candidate: Candidate, benched: _Benchmark, names: Sequence[str]) -> di
         "file_mb": None if size is None else round(size / 1e6, 2),
         "threads": benched.machine["threads"] if on_cpu else None,
         "device": str(network.device),
-        "dtype": "bfloat16" if on_cpu and benched.machine["bf16"] else "float32",
+        "dtype": network.dtype,
         "pictures_timed": len(greys),
     }
     if candidate.loaded_from is not None and on_cpu:

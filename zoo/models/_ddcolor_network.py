@@ -305,7 +305,7 @@ class ColorDecoder(nn.Module):
             pixels.append(project(x).permute(0, 2, 3, 1).flatten(1, 2) + level)
             where.append(sine_positions(x.shape[2], x.shape[3], level.shape[0]).to(level.device))
         own = self.query_embed.weight
-        queries = self.query_feat.weight.expand(len(maps[0]), -1, -1)
+        queries = self.query_feat.weight.expand(maps[0].shape[0], -1, -1)
         rounds = zip(
             self.transformer_cross_attention_layers,
             self.transformer_self_attention_layers,

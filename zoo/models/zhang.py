@@ -280,7 +280,7 @@ class Siggraph17(Colorizer[Siggraph17Config]):
         Raises:
             OptionError: Hints of another shape.
         """
-        return self._colors(*self._trunk(L, options.get("hints")))
+        return self(L, hints=options.get("hints"))[0]  # type: ignore[no-any-return]
 
     def _trunk(self, L: Tensor, hints: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Features at the strides 1, 2 and 4; the last have seen the whole picture."""

@@ -1,0 +1,369 @@
+"""Networks on torch, onnxruntime and OpenVINO: equal answers, the choice between them, and what is refused."""
+
+import importlib.util
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import zoo
+from zoo import backends, contract, registry
+from zoo.backends import choice, export, files, kinds, likeness, network, quantizing
+from zoo.backends.choice import Measured
+from zoo.colorizer import Colorizer, has_fast_bf16, inference_autocast
+from zoo.errors import OptionError
+
+FAMILIES = [name for name in registry.list_models() if name != "grayscale"]
+KEY = "0" * 64
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+    return tmp_path / "colorzoo" / "backends"
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`without("openvino")`: as if the package were not installed."""
+
+    def hide(*packages: str) -> None:
+        find = importlib.util.find_spec
+        monkeypatch.setattr(kinds, "find_spec", lambda name: None if name in packages else find(name))
+
+    return hide
+
+
+def _raw(model: Colorizer[Any], L: torch.Tensor) -> dict[str, torch.Tensor]:
+    with torch.inference_mode():
+        return network.named(model(L))
+
+
+def _model(name: str) -> Colorizer[Any]:
+    model = contract.maker(name)().eval()
+    model.weights = None
+    return model
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_each_family_answers_alike_on_each_backend(name: str) -> None:
+    model = _model(name)
+    side = max(32, model.spec.multiple_of)
+    inputs = [torch.rand(n, 1, h * side, w * side) * 100 for n, h, w in ((1, 2, 2), (2, 1, 3), (3, 2, 1))]
+    expected = [_raw(model, L) for L in inputs]
+    for backend in ("onnx", "openvino"):
+        assert backends.attach(model, backend, "float32") is model
+        assert (model.backend, model.dtype) == (backend, "float32")
+        for L, answers in zip(inputs, expected, strict=True):
+            found = _raw(model, L)
+            assert found.keys() == answers.keys()
+            for key, tensor in answers.items():
+                bound = 1e-3 * float(tensor.abs().max())
+                torch.testing.assert_close(found[key], tensor, atol=bound, rtol=0)
+    assert model.runner is not None or all(part.runner is not None for part in model.parts)
+
+
+def test_the_runner_is_what_answers(make_picture: Callable[..., Any]) -> None:
+    model = _model("fusion")
+    picture = make_picture(40, 60)
+    before = model.colorize_array(picture, style="vivid")
+    backends.attach(model, "onnx", "float32")
+    runner, calls = model.runner, []
+    assert runner is not None
+    model.runner = lambda L: calls.append(L.shape) or runner(L)  # type: ignore[func-returns-value]
+    after = model.colorize_array(picture, style="vivid")
+    assert len(calls) == 1
+    assert np.abs(before.astype(int) - after).max() <= 1
+    model.colorize_array(picture, style="vivid", views=2)
+    assert len(calls) == 3
+    model(torch.zeros(1, 1, 32, 32))  # a gradient is wanted: torch's business
+    assert len(calls) == 3
+
+
+def test_hints_still_reach_siggraph17() -> None:
+    model = _model("siggraph17")
+    L, hints = torch.rand(1, 1, 32, 32) * 100, torch.zeros(1, 3, 32, 32)
+    hints[:, 0, 8:16, 8:16], hints[:, 2, 8:16, 8:16] = 60.0, 1.0
+    with torch.inference_mode():
+        told, plain = model.predict_ab(L, hints=hints), model.predict_ab(L)
+        backends.attach(model, "onnx", "float32")
+        torch.testing.assert_close(model.predict_ab(L, hints=hints), told)
+        torch.testing.assert_close(model.predict_ab(L), plain, atol=1e-3, rtol=1e-3)
+    assert not torch.equal(told, plain)
+
+
+def test_other_weights_and_training_bring_torch_back() -> None:
+    model = backends.attach(_model("regression"), "onnx", "float32")
+    model.load_state_dict(model.state_dict())
+    assert (model.backend, model.dtype, model.runner) == ("torch", "float32", None)
+    backends.attach(model, "onnx", "float32").train()
+    assert (model.backend, model.dtype, model.runner) == ("torch", "float32", None)
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_int8_runs_and_is_near(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = quantizing.photos()[:3]
+    monkeypatch.setattr(quantizing, "photos", lambda: photos)
+    model = _model("regression")
+    model.spec = replace(model.spec, working_size=64)
+    L = torch.rand(1, 1, 64, 64) * 100
+    expected = _raw(model, L)["output"]
+    backends.attach(model, backend, "int8")
+    found = _raw(model, L)["output"]
+    assert 0 < (found - expected).abs().max() < 0.3 * expected.abs().max()
+
+
+def test_a_network_without_convolutions_to_quantize_is_refused() -> None:
+    class Small(Colorizer[Any]):
+        def __init__(self) -> None:
+            super().__init__(None)
+            self.conv = torch.nn.Conv2d(1, 2, 1)
+
+        def forward(self, L: Any, features: Any = None) -> Any:
+            return self.conv(L)
+
+        def loss(self, *_: Any) -> Any: ...
+
+        predict_ab = forward
+
+    model = Small().eval()
+    model.spec = registry.find("regression")[0]
+    with pytest.raises(OptionError, match="nothing to quantize"):
+        backends.attach(model, "onnx", "int8")
+
+
+class _Unexportable(Colorizer[Any]):
+    """What it answers depends on a size that tracing takes for a constant."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.conv = torch.nn.Conv2d(1, 2, 1)
+
+    def forward(self, L: Any, features: Any = None) -> Any:
+        return self.conv(L) * float(L.shape[3])
+
+    def loss(self, *_: Any) -> Any: ...
+
+    predict_ab = forward
+
+
+def test_a_network_that_cannot_be_exported_is_refused_by_name() -> None:
+    model = _Unexportable().eval()
+    model.spec = replace(registry.find("regression")[0], name="odd")
+    with pytest.raises(OptionError, match=r"'odd'.*differs from torch.*backend='torch'"):
+        backends.attach(model, "onnx", "float32")
+    assert model.backend == "torch"
+    assert not list(choice.folder().rglob("*.onnx"))
+
+
+def test_several_threads_at_once() -> None:
+    model = backends.attach(_model("regression"), "openvino", "float32")
+    inputs = [torch.full((1, 1, 32, 32), float(n)) for n in range(8)]
+    expected = [_raw(model, L)["output"] for L in inputs]
+    wrong: list[int] = []
+
+    def work(n: int) -> None:
+        wrong.extend(n for _ in range(5) if not torch.equal(_raw(model, inputs[n])["output"], expected[n]))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+# The cache
+
+
+def test_the_second_load_exports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = _model("regression")
+    first = files.network_file(model, "float32")
+    monkeypatch.setattr(export, "to_onnx", lambda *_: pytest.fail("exported again"))
+    assert files.network_file(model, "float32") == first
+
+
+def test_a_damaged_file_is_made_again(caplog: pytest.LogCaptureFixture) -> None:
+    model = _model("regression")
+    path = files.network_file(model, "float32")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    assert files.network_file(model, "float32") == path
+    export.check(model, export.ort_run(path.read_bytes(), 1), "file")
+    assert "damaged" in caplog.text
+
+
+def test_other_weights_have_another_file() -> None:
+    one, other = _model("regression"), _model("regression")
+    with torch.no_grad():
+        next(other.parameters()).add_(1)
+    assert files.network_file(one, "float32") != files.network_file(other, "float32")
+
+
+# The choice
+
+
+@pytest.fixture
+def weighed() -> Colorizer[Any]:
+    model = _model("regression")
+    model.weights = replace(registry.find("regression")[0].weights[0], sha256=KEY)
+    return model
+
+
+@pytest.fixture
+def record(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """`record(0.2)`: what is on record of torch in bfloat16; and a CPU that has it."""
+
+    def set_record(found: float) -> None:
+        table = {"made.up": {"sha256": KEY, "torch": {"bfloat16": found}, "openvino": {"bfloat16": found}}}
+        monkeypatch.setattr(likeness, "_records", lambda: table)
+        monkeypatch.setattr(choice, "has_fast_bf16", lambda: True)
+
+    return set_record
+
+
+def test_nothing_measured_and_nothing_recorded_is_torch_in_float32(weighed: Colorizer[Any]) -> None:
+    assert backends.choose(weighed) == ("torch", "float32")
+    assert backends.choose(weighed, "openvino") == ("openvino", "float32")
+
+
+@pytest.mark.parametrize(("found", "dtype"), [(0.49, "bfloat16"), (0.5, "float32"), (float("nan"), "float32")])
+def test_the_record_allows_bfloat16(weighed: Colorizer[Any], record: Any, found: float, dtype: str) -> None:
+    record(found)
+    assert backends.choose(weighed) == ("torch", dtype)
+    assert backends.choose(weighed, "openvino") == ("openvino", dtype)
+    assert backends.choose(weighed, "onnx") == ("onnx", "float32")
+    assert backends.choose(weighed, "torch", "float32") == ("torch", "float32")
+
+
+def test_a_cpu_without_bfloat16_computes_in_float32(
+    weighed: Colorizer[Any], record: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(0.1)
+    monkeypatch.setattr(choice, "has_fast_bf16", lambda: False)
+    assert backends.choose(weighed) == ("torch", "float32")
+
+
+def test_auto_takes_the_fastest_that_is_true(weighed: Colorizer[Any], without: Callable[..., None]) -> None:
+    found = [
+        Measured("torch", "float32", 40.0, 0.0),
+        Measured("torch", "bfloat16", 30.0, 0.2),
+        Measured("openvino", "bfloat16", 15.0, 0.3),
+        Measured("onnx", "int8", 10.0, 2.0),
+        Measured("openvino", "int8", 9.0, float("nan")),
+    ]
+    path = backends.keep(KEY, found)
+    assert path.is_file()
+    assert backends.measured(KEY)[:4] == found[:4]
+    assert backends.choose(weighed) == ("openvino", "bfloat16")
+    assert backends.choose(weighed, dtype="float32") == ("torch", "float32")
+    assert backends.choose(weighed, "torch") == ("torch", "bfloat16")
+    assert backends.choose(weighed, dtype="int8") == ("openvino", "int8")  # asked for by name
+    without("openvino")
+    assert backends.choose(weighed) == ("torch", "bfloat16")
+
+
+def test_measurements_are_of_this_setting(weighed: Colorizer[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    path = backends.keep(KEY, [Measured("onnx", "float32", 1.0, 0.0)])
+    assert backends.choose(weighed) == ("onnx", "float32")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    assert backends.choose(weighed) == ("torch", "float32")
+    monkeypatch.undo()
+    monkeypatch.setattr(choice, "folder", lambda: path.parent.parent)
+    path.write_text("{", encoding="utf-8")
+    assert backends.choose(weighed) == ("torch", "float32")
+
+
+def test_fidelity_sees_a_bad_backend(make_picture: Callable[..., Any]) -> None:
+    reference, model = _model("fusion"), _model("fusion")
+    pictures = [make_picture(48, 48, seed=n) for n in range(2)]
+    assert backends.fidelity(backends.attach(model, "onnx", "float32"), reference, pictures) < 0.05
+    right = model.runner
+    assert right is not None
+
+    def wrong(L: torch.Tensor) -> Any:
+        ab, logits = right(L)
+        return ab + 15, logits  # of the style faithful alone
+
+    model.runner = wrong
+    found = backends.fidelity(model, reference, pictures)
+    assert found > backends.BOUND
+    backends.keep(backends.key_of(reference), [Measured("onnx", "float32", 1.0, found)])
+    assert backends.choose(reference) == ("torch", "float32")
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("backend", "dtype", "said"),
+    [
+        ("tensorrt", "auto", "unknown backend"),
+        ("torch", "float8", "unknown dtype"),
+        ("torch", "int8", "has no int8"),
+        ("onnx", "bfloat16", "has no bfloat16"),
+    ],
+)
+def test_names_that_are_none(backend: str, dtype: str, said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        zoo.load("regression.alpha", backend=backend, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "backend", "dtype", "remedy"),
+    [
+        ("openvino", "openvino", "auto", r"colorzoo\[openvino\]"),
+        ("onnxruntime", "onnx", "float32", r"colorzoo\[onnx\]"),
+        ("onnxruntime", "openvino", "int8", r"colorzoo\[openvino,onnx\]"),
+    ],
+)
+def test_what_is_not_installed_names_the_extra(
+    without: Callable[..., None], hidden: str, backend: str, dtype: str, remedy: str
+) -> None:
+    without(hidden)
+    with pytest.raises(OptionError, match=remedy):
+        zoo.load("regression.alpha", backend=backend, dtype=dtype)
+    assert (backend, dtype) not in backends.candidates(_model("regression"))
+
+
+def test_other_devices_are_torch_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = _model("regression")
+    monkeypatch.setattr(type(model), "device", torch.device("cuda"))
+    assert backends.choose(model) == ("torch", "float32")
+    assert {backend for backend, _ in backends.candidates(model)} == {"torch"}
+    for asked in (("onnx", "float32"), ("auto", "int8")):
+        with pytest.raises(OptionError, match="CPU only"):
+            backends.choose(model, *asked)
+
+
+def test_load_says_what_it_chose(make_picture: Callable[..., Any]) -> None:
+    model = zoo.load("regression.alpha", backend="onnx")
+    assert (model.backend, model.dtype) == ("onnx", "float32")
+    plain = zoo.load("regression.alpha", backend="torch", dtype="float32")
+    assert (plain.backend, plain.dtype, plain.runner) == ("torch", "float32", None)
+    assert backends.fidelity(model, plain, [make_picture(64, 64)]) < 0.05
+
+
+def test_every_packaged_weights_have_a_record() -> None:
+    for name in ("fusion", "regression", "classification"):
+        for weights in registry.find(name)[0].weights:
+            for backend, dtype in (("torch", "bfloat16"), ("openvino", "bfloat16")):
+                assert likeness.recorded(str(weights.sha256), backend, dtype) is not None, f"{name}.{weights.tag}"
+
+
+def test_the_dtype_is_what_the_network_computes_in() -> None:
+    seen = []
+    model = _model("regression")
+    model.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+    with model.inference():
+        model.predictor()(torch.zeros(1, 1, 32, 32))
+        backends.attach(model, "torch", "bfloat16")
+        model.predictor()(torch.zeros(1, 1, 32, 32))
+    assert seen == [False, True]
+    with inference_autocast(torch.device("cpu")):
+        assert torch.is_autocast_enabled("cpu") == has_fast_bf16()
