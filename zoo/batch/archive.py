@@ -352,7 +352,7 @@ def _result_names(names: Sequence[str]) -> list[str | None]:
 def _may_write(result: str | None, entry: Entry) -> list[str]:
     """The names that an item may be written to; which one, its content says."""
     animated = [entry.name] if films.may_be_animated(entry.name) else []
-    return animated if result is None or result == entry.name else [result, *animated]
+    return list({*animated, *([] if result is None else [result])})
 
 
 def _some(names: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from zoo.batch.places import Folder
@@ -94,9 +95,7 @@ class Cluster:
         rows = [{"task": task.to_json(), "data": b""} for task in tasks]
         data: Any = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // together))
         if not isinstance(self._job.src, Folder):
-            data = data.map_batches(
-                _read, batch_size=together, num_cpus=_READER, fn_kwargs={"job": self._job}, max_retries=-1
-            )
+            data = data.map_batches(_read, batch_size=together, num_cpus=_READER, fn_kwargs={"job": self._job})
         data = data.map_batches(
             ColorizeBatch,
             batch_size=together,
@@ -104,8 +103,8 @@ class Cluster:
             fn_constructor_args=(replace(self._job, threads=1),),
             num_cpus=self._share,
             num_gpus=self._gpus or None,
-            max_restarts=-1,
-            max_task_retries=min(1, self._job.retries),
+            # Ray Data starts actors anew without end, and would give them what they died of without end too.
+            ray_remote_args_fn=partial(dict, max_task_retries=min(1, self._job.retries)),
         )
         data.context.max_errored_blocks = -1  # what was lost is seen by what is missing
         data.context.enable_progress_bars = False
