@@ -43,6 +43,10 @@ class VideoError(ZooError):
     """A film that cannot be read, is not one, or cannot be written."""
 
 
+class BatchError(ZooError):
+    """A batch that cannot begin, or not go on; what was done is kept."""
+
+
 class WeightsError(ZooError):
     """Weights that are missing, damaged or do not fit the network."""
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from zoo.cli import bench, check, colorize, evaluate, export, hub, models, report, video
+from zoo.cli import batch, bench, check, colorize, evaluate, export, hub, models, report, video
 from zoo.errors import ZooError
 
 
@@ -61,6 +61,7 @@ app.command("list")(models.list_)
 app.command("show")(models.show)
 app.command("colorize")(colorize.colorize)
 app.command("compare")(colorize.compare)
+app.command("batch")(batch.batch)
 app.command("video")(video.video)
 app.command("check")(check.check)
 app.command("bench")(bench.bench)

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -53,7 +53,9 @@ class Result:
     error: str | None = None
 
 
-def find(inputs: Sequence[StrPath], *, skip: StrPath | None = None) -> list[Found]:
+def find(
+    inputs: Sequence[StrPath], *, skip: StrPath | None = None, suffixes: Collection[str] = images.READABLE_SUFFIXES
+) -> list[Found]:
     """The pictures that ``inputs`` name: files as they are, folders walked in the order of their names.
 
     Inside a folder, files count by suffix; hidden ones are left out; links are followed, but not back into a
@@ -64,6 +66,7 @@ def find(inputs: Sequence[StrPath], *, skip: StrPath | None = None) -> list[Foun
     Args:
         inputs: Files and folders.
         skip: A file or folder that is left out of a walk.
+        suffixes: Those that count inside a folder, in lower case.
 
     Raises:
         ImageError: An input that does not exist, a folder that cannot be read, or no picture at all.
@@ -78,7 +81,7 @@ def find(inputs: Sequence[StrPath], *, skip: StrPath | None = None) -> list[Foun
     found: list[Found] = []
     for path, name in zip(paths, _short_names(paths), strict=True):
         if _is_folder(_stat(path)):
-            inside = list(_walk(path, PurePath() if len(paths) == 1 else name, left_out, frozenset()))
+            inside = list(_walk(path, PurePath() if len(paths) == 1 else name, left_out, frozenset(), suffixes))
             if inside and inside[0].source == path:
                 raise ImageError(inside[0].problem or "")
             found += inside
@@ -87,7 +90,7 @@ def find(inputs: Sequence[StrPath], *, skip: StrPath | None = None) -> list[Foun
     if not found:
         raise ImageError(
             f"no pictures in {', '.join(map(str, paths))}",
-            expected=f"files ending in {', '.join(sorted(images.READABLE_SUFFIXES))}",
+            expected=f"files ending in {', '.join(sorted(suffixes))}",
         )
     return found
 
@@ -227,7 +230,13 @@ def _check_writable(folder: Path) -> None:
         raise ImageError(f"{folder}: cannot be written to", found=f"{nearest} is not a folder one may write to")
 
 
-def _walk(folder: Path, name: PurePath, skip: Identity | None, inside: frozenset[Identity | None]) -> Iterator[Found]:
+def _walk(
+    folder: Path,
+    name: PurePath,
+    skip: Identity | None,
+    inside: frozenset[Identity | None],
+    suffixes: Collection[str],
+) -> Iterator[Found]:
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
@@ -241,9 +250,9 @@ def _walk(folder: Path, name: PurePath, skip: Identity | None, inside: frozenset
             continue
         if _is_folder(status):
             if identity not in inside:
-                yield from _walk(path, name / path.name, skip, inside)
+                yield from _walk(path, name / path.name, skip, inside, suffixes)
         # a broken link is told of, a pipe that happens to be called .png is not waited for
-        elif path.suffix.lower() in images.READABLE_SUFFIXES and (status is None or S_ISREG(status.st_mode)):
+        elif path.suffix.lower() in suffixes and (status is None or S_ISREG(status.st_mode)):
             yield Found(path, name / path.name)
 
 

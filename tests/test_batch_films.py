@@ -1,0 +1,133 @@
+"""Films of an archive: split, coloured in segments, joined; or as a whole."""
+
+from pathlib import Path
+from typing import Any
+
+import archives
+import clips
+import pytest
+from PIL import Image
+
+import zoo
+from zoo import batch
+from zoo.batch import films
+from zoo.errors import OptionError, VideoError
+
+
+def run(src: Path, dst: Path, **options: Any) -> batch.Summary:
+    common = {"model": "grayscale", "workers": 0, "segment": 0.6, "preset": "ultrafast"}
+    return batch.run(str(src), str(dst), **(common | options))
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """Three scenes, 12 frames each, with a tone."""
+    return archives.film(tmp_path / "in/old.avi", sounds=["eng"])
+
+
+def cut_into_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let segments be as short as the scenes of these films."""
+    from zoo.video import segments
+
+    real = segments.split
+    monkeypatch.setattr(segments, "split", lambda *args, **more: real(*args, **(more | {"shortest": 0.1})))
+
+
+def assert_same_film(one: Path, other: Path) -> None:
+    assert clips.times_of(one) == clips.times_of(other)
+    assert clips.same_luma(one, other)
+    assert clips.packets(one, "audio") == clips.packets(other, "audio")
+
+
+def test_a_film_is_split_and_joined(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_into_scenes(monkeypatch)
+    archives.pictures(tmp_path / "in", 1)
+    seen: list[batch.Progress] = []
+    summary = run(tmp_path / "in", tmp_path / "out", progress=seen.append)
+    assert (summary.done, summary.failed) == (2, [])
+    assert seen[-1].total == 6  # a picture; to split, three segments, to join
+    assert set(archives.contents(tmp_path / "out")) == {"old.avi.mkv", "inner/000.png"}
+    zoo.colorize_video(film, tmp_path / "whole.mkv", model="grayscale", preset="ultrafast")
+    assert_same_film(tmp_path / "out/old.avi.mkv", tmp_path / "whole.mkv")
+    assert not list((tmp_path / "out/.colorzoo/films").rglob("*.part"))
+    assert run(tmp_path / "in", tmp_path / "out").kept == 2
+
+
+def test_segments_that_are_done_stay(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_into_scenes(monkeypatch)
+    calls: list[int] = []
+    real = films.color_segment
+
+    def stopping(path: Path, segment: Any, *rest: Any) -> None:
+        calls.append(segment["index"])
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        real(path, segment, *rest)
+
+    monkeypatch.setattr(films, "color_segment", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "in", tmp_path / "out")
+    assert run(tmp_path / "in", tmp_path / "out", dry_run=True).reasons == {"begun": 1}
+    assert run(tmp_path / "in", tmp_path / "out").done == 1
+    assert calls == [0, 1, 1, 2]
+    zoo.colorize_video(film, tmp_path / "whole.mkv", model="grayscale", preset="ultrafast")
+    assert_same_film(tmp_path / "out/old.avi.mkv", tmp_path / "whole.mkv")
+
+
+def test_a_segment_that_fails_is_told(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_into_scenes(monkeypatch)
+    real = films.color_segment
+
+    def failing(path: Path, segment: Any, *rest: Any) -> None:
+        if segment["index"] == 1:
+            raise VideoError("a bad day")
+        real(path, segment, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(films, "color_segment", failing)
+        summary = run(tmp_path / "in", tmp_path / "out")
+    assert [(record.source, record.part, record.error) for record in summary.failed] == [("old.avi", 1, "a bad day")]
+    assert archives.contents(tmp_path / "out") == {}
+    assert run(tmp_path / "in", tmp_path / "out").done == 1
+    done = [r["part"] for r in archives.records(tmp_path / "out") if r["status"] == "done" and "part" in r]
+    assert sorted(done) == [0, 1, 2]
+
+
+def test_films_of_a_store(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fsspec
+
+    cut_into_scenes(monkeypatch)
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/films/sub/old.avi", film.read_bytes())
+    summary = batch.run("memory://films", "memory://new", model="grayscale", workers=0, segment=0.6, preset="ultrafast")
+    assert (summary.done, summary.failed) == (1, [])
+    (tmp_path / "found.mkv").write_bytes(memory.cat_file("/new/sub/old.avi.mkv"))
+    zoo.colorize_video(film, tmp_path / "whole.mkv", model="grayscale", preset="ultrafast")
+    assert_same_film(tmp_path / "found.mkv", tmp_path / "whole.mkv")
+    assert not [path for path in memory.find("/new") if path.endswith(".part")]
+    memory.rm("/films", recursive=True)
+    memory.rm("/new", recursive=True)
+
+
+def test_short_films_and_animations_stay_whole(tmp_path: Path) -> None:
+    src = tmp_path / "in"
+    archives.film(src / "a.mp4", scenes=1, codec="libx264")
+    frames = [Image.new("L", (32, 24), level) for level in (20, 120, 220)]
+    frames[0].save(src / "moving.gif", save_all=True, append_images=frames[1:], duration=100)
+    frames[0].save(src / "still.gif")
+    (src / "bad.mkv").write_bytes(b"no film")
+    summary = run(src, tmp_path / "out", segment=60)
+    assert [record.source for record in summary.failed] == ["bad.mkv"]
+    assert set(archives.contents(tmp_path / "out")) == {"a.mp4", "moving.gif", "still.gif.png"}
+    with Image.open(tmp_path / "out/moving.gif") as made:
+        assert made.n_frames == 3
+    again = run(src, tmp_path / "out", segment=60)
+    assert (again.kept, again.done) == (3, 0)
+
+
+def test_only_some_of_them(film: Path, tmp_path: Path) -> None:
+    archives.pictures(tmp_path / "in", 1)
+    with pytest.raises(OptionError, match="films have no option 'views'"):
+        run(tmp_path / "in", tmp_path / "out", views=2)
+    assert run(tmp_path / "in", tmp_path / "out", views=2, only="pictures").done == 1
+    assert set(archives.contents(tmp_path / "out")) == {"inner/000.png"}

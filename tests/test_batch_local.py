@@ -1,0 +1,117 @@
+"""Worker processes, and runs, that are killed: nothing is lost, nothing done twice."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import archives
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return archives.install(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture
+def start(site: Path, tmp_path: Path) -> Callable[..., "subprocess.Popen[str]"]:
+    """`start(*arguments, **environment)`: `colorzoo batch` as a process of its own."""
+
+    def begin(*arguments: object, **more: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            archives.command(*arguments),
+            cwd=tmp_path,
+            env=archives.environment(site, tmp_path / "mark", **more),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    return begin
+
+
+def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
+    output, _ = process.communicate(timeout=240)
+    return process.returncode, output
+
+
+def wait_for(count: int, folder: Path, process: "subprocess.Popen[str]") -> None:
+    """Until so many results are there."""
+    while len(archives.contents(folder)) < count:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_stopped_goes_on(
+    how: signal.Signals, start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
+    src = archives.pictures(tmp_path / "in", 12)
+    first = start(src, tmp_path / "out", "-m", "deadly", "--workers", "2", DEADLY_PAUSE="0.2")
+    wait_for(3, tmp_path / "out", first)
+    first.send_signal(how)
+    code, output = ended(first)
+    if how is signal.SIGKILL:
+        assert code == -9
+    else:
+        assert code == 130, output
+        assert "the same command goes on from here" in output
+    early = archives.done(tmp_path / "out")
+    assert 2 <= len(early) < 12
+    before = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in early}
+    code, output = ended(start(src, tmp_path / "out", "-m", "deadly", "--workers", "2"))
+    assert code == 0, output
+    assert f"{12 - len(early)} done" in output
+    assert f"{len(early)} done before" in output
+    assert archives.done(tmp_path / "out") == dict.fromkeys(archives.contents(src), 1)
+    assert {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in early} == before
+    code, output = ended(start(src, tmp_path / "once", "-m", "deadly", "--workers", "0"))
+    assert archives.contents(tmp_path / "out") == archives.contents(tmp_path / "once")
+    assert not list((tmp_path / "out/.colorzoo/work").glob("*"))
+
+
+def test_workers_that_die_are_replaced(start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path) -> None:
+    src = archives.pictures(tmp_path / "in", 6)
+    archives.flat(src / "0-once.png", archives.WHITE)
+    archives.flat(src / "inner/always.png", archives.BLACK)
+    (src / "bad.png").write_bytes(b"no picture")
+    code, output = ended(start(src, tmp_path / "out", "-m", "deadly", "--workers", "2"))
+    assert code == 1, output
+    assert "inner/always.png: the worker that had it died 2 times (SIGKILL, as of too little memory)" in output
+    assert "7 done" in output
+    assert "2 failed" in output
+    expected = set(archives.contents(src)) - {"inner/always.png", "bad.png"}
+    assert archives.done(tmp_path / "out") == dict.fromkeys(expected, 1)
+    (src / "inner/always.png").unlink()
+    assert ended(start(src, tmp_path / "once", "-m", "deadly", "--workers", "0"))[0] == 1
+    assert archives.contents(tmp_path / "out") == archives.contents(tmp_path / "once")
+
+
+def test_orphans_end(start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path) -> None:
+    src = archives.pictures(tmp_path / "in", 6)
+    process = start(src, tmp_path / "out", "-m", "deadly", "--workers", "2", DEADLY_PAUSE="0.3")
+    wait_for(1, tmp_path / "out", process)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():
+        pytest.skip("no /proc to see them in")
+    pids = [int(pid) for pid in children.read_text().split()]
+    assert len(pids) >= 2
+    process.kill()
+    ended(process)
+    deadline = time.monotonic() + 30
+    while left := [pid for pid in pids if _lives(pid)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False

@@ -1,0 +1,258 @@
+"""What a run does, and the next one; in this process, where not said otherwise."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import archives
+import fsspec
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import zoo
+from zoo import batch
+from zoo.batch import leases, places, work
+from zoo.cli import app
+from zoo.errors import BatchError, ImageError, OptionError
+
+
+def run(src: object, dst: object, **options: Any) -> batch.Summary:
+    return batch.run(str(src), str(dst), **({"model": "grayscale", "workers": 0} | options))
+
+
+@pytest.fixture
+def src(tmp_path: Path) -> Path:
+    return archives.pictures(tmp_path / "in", 4)
+
+
+@pytest.fixture
+def dst(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def test_results_are_those_of_colorize(src: Path, dst: Path, tmp_path: Path) -> None:
+    seen: list[batch.Progress] = []
+    summary = run(src, dst, model="fusion", style="vivid", saturation=1.2, progress=seen.append)
+    assert (summary.done, summary.kept, summary.failed) == (4, 0, [])
+    assert (seen[-1].done, seen[-1].total, seen[-1].left) == (4, 4, 0)
+    model = zoo.load("fusion")
+    for name, found in archives.contents(dst).items():
+        alone = model.colorize_file(src / name, tmp_path / "alone.png", overwrite=True, style="vivid", saturation=1.2)
+        np.testing.assert_allclose(np.asarray(Image.open(dst / name)), np.asarray(Image.open(alone)), atol=2)
+        assert found
+
+
+def test_a_second_run_does_nothing_twice(src: Path, dst: Path) -> None:
+    run(src, dst)
+    before = {path: path.stat().st_mtime_ns for path in dst.rglob("*.png")}
+    summary = run(src, dst)
+    assert (summary.done, summary.kept) == (0, 4)
+    assert {path: path.stat().st_mtime_ns for path in dst.rglob("*.png")} == before
+    assert set(archives.done(dst).values()) == {1}
+
+
+def test_what_changed_is_done_again(src: Path, dst: Path) -> None:
+    run(src, dst)
+    archives.flat(src / "001.png", 9)
+    (dst / "003.png").unlink()
+    (dst / "inner/000.png").write_bytes(b"cut off")
+    archives.flat(src / "new.png", 99)
+    plan = run(src, dst, dry_run=True)
+    assert plan.reasons == {"changed source": 1, "result not there": 2, "new": 1}
+    assert (plan.done, plan.kept) == (4, 1)
+    summary = run(src, dst)
+    assert (summary.done, summary.kept) == (4, 1)
+    assert archives.done(dst) == {"001.png": 2, "003.png": 2, "inner/000.png": 2, "inner/002.png": 1, "new.png": 1}
+
+
+def test_a_dry_run_writes_nothing(src: Path, dst: Path) -> None:
+    assert run(src, dst, dry_run=True).reasons == {"new": 4}
+    assert not dst.exists()
+
+
+def test_other_settings_are_refused_unless_by_force(src: Path, dst: Path) -> None:
+    run(src, dst)
+    with pytest.raises(
+        BatchError, match=r"4 results in it were made with other settings; found: saturation 0.5 in"
+    ) as e:
+        run(src, dst, saturation=0.5)
+    assert "force" in str(e.value)
+    assert run(src, dst).kept == 4
+    assert run(src, dst, saturation=0.5, force=True).done == 4
+    with pytest.raises(BatchError, match="other settings"):
+        run(src, dst)
+
+
+def test_files_that_no_run_has_made_are_not_replaced(src: Path, dst: Path) -> None:
+    archives.flat(dst / "001.png", 7)
+    with pytest.raises(BatchError, match=r"1 files in it would be replaced, which no run has made; found: 001.png"):
+        run(src, dst)
+    assert run(src, dst, force=True).done == 4
+
+
+def test_other_sources_are_refused(src: Path, dst: Path, tmp_path: Path) -> None:
+    run(src, dst)
+    src.rename(tmp_path / "moved")
+    with pytest.raises(BatchError, match="holds results of other sources"):
+        run(tmp_path / "moved", dst)
+    assert run(tmp_path / "moved", dst, force=True).kept == 4  # the same files, though
+
+
+def test_bad_files_are_told_and_the_rest_is_done(src: Path, dst: Path) -> None:
+    (src / "bad\tname.jpg").write_bytes(b"no picture")
+    (src / "empty.png").touch()
+    summary = run(src, dst)
+    assert (summary.done, len(summary.failed)) == (4, 2)
+    assert {record.tries for record in summary.failed} == {1}
+    table = (dst / ".colorzoo/failures.tsv").read_text().splitlines()
+    assert table[0] == "source\tsegment\ttries\terror"
+    assert table[1].startswith('"bad\tname.jpg"\t')
+    assert len(table) == 3
+    assert str(src / "empty.png") in table[2]
+    assert run(src, dst, dry_run=True).reasons == {"failed before": 2}
+    (src / "bad\tname.jpg").unlink()
+    archives.flat(src / "empty.png", 3)
+    assert run(src, dst).failed == []
+    listed = (dst / ".colorzoo/failures.tsv").read_text().splitlines()
+    assert len(listed) == 2  # the other one is gone from the sources, and was never done
+
+
+def test_what_passes_is_tried_again(src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    real = work.ColorizeBatch._picture
+
+    def flaky(self: work.ColorizeBatch, task: work.Task, path: Path) -> work.Outcome:
+        calls.append(task.source)
+        if task.source == "001.png" and calls.count("001.png") < 3:
+            raise ImageError("cannot be read") from OSError(5, "Input/output error")
+        if task.source == "003.png":
+            raise ConnectionError("gone")
+        if task.source == "inner/000.png":
+            raise PermissionError(13, "not yours")
+        return real(self, task, path)
+
+    monkeypatch.setattr(work.ColorizeBatch, "_picture", flaky)
+    monkeypatch.setattr(work, "_PAUSE", 0.001)
+    summary = run(src, dst)
+    assert {record.source: record.tries for record in summary.failed} == {"003.png": 3, "inner/000.png": 1}
+    assert {r["source"]: r["tries"] for r in archives.records(dst) if r["status"] == "done"} == {
+        "001.png": 3,
+        "inner/002.png": 1,
+    }
+
+
+def test_a_full_disk_ends_the_run(src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(places.Folder, "put", full)
+        with pytest.raises(BatchError, match="No space left on device; the same command goes on from here"):
+            run(src, dst)
+    assert archives.contents(dst) == {}
+    assert run(src, dst).done == 4
+
+
+def test_names_do_not_depend_on_what_else_is_there(tmp_path: Path, dst: Path) -> None:
+    src = tmp_path / "in"
+    for name in ("a.gif", "b.JPG"):
+        archives.flat(src / name, 50)
+    run(src, dst)
+    assert set(archives.contents(dst)) == {"a.gif.png", "b.JPG"}
+    archives.flat(src / "a.png", 50)
+    archives.flat(src / "a.gif.png", 50)
+    archives.flat(src / "c.gif", 50)
+    archives.flat(src / "c.gif.png", 50)
+    summary = run(src, dst)
+    assert [record.source for record in summary.failed] == ["a.gif", "c.gif"] or summary.kept == 2
+    assert set(archives.contents(dst)) >= {"a.png", "a.gif.png", "c.gif.png", "b.JPG"}
+
+
+def test_results_inside_the_sources_are_no_sources(src: Path) -> None:
+    assert run(src, src / "out").done == 4
+    assert run(src, src / "out").kept == 4
+    with pytest.raises(BatchError, match="the sources lie in it"):
+        run(src, src.parent)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"style": "vivid"}, OptionError, "no option 'style'"),
+        ({"engine": "spark"}, OptionError, "unknown engine; found: spark"),
+        ({"workers": -1}, OptionError, "bad number of workers"),
+        ({"retries": -1}, OptionError, "retries"),
+        ({"address": "auto"}, OptionError, "of the engine ray"),
+        ({"backend": "tpu"}, OptionError, "unknown backend"),
+        ({"only": "films"}, ImageError, "no pictures in"),
+    ],
+)
+def test_bad_calls_write_nothing(src: Path, dst: Path, options: Any, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        run(src, dst, **options)
+    assert not archives.contents(dst)
+
+
+def test_weights_are_part_of_the_settings(src: Path, dst: Path, tiny: Any, tmp_path: Path) -> None:
+    tiny.save(tmp_path / "model")
+    run(src, dst, model=f"local-dir:{tmp_path / 'model'}")
+    for value in tiny.parameters():
+        value.data += 1
+    tiny.save(tmp_path / "model")
+    with pytest.raises(BatchError, match="weights '"):
+        run(src, dst, model=f"local-dir:{tmp_path / 'model'}")
+
+
+def test_a_store_takes_results_of_a_store(src: Path, dst: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    for name, data in archives.contents(src).items():
+        memory.pipe_file(f"/scans/{name}", data)
+    memory.pipe_file("/scans/bad.png", b"no picture")
+    assert run(src, dst).done == 4
+    summary = run("memory://scans", "memory://colored")
+    assert (summary.done, [record.source for record in summary.failed]) == (4, ["bad.png"])
+    assert "memory://scans/bad.png" in str(summary.failed[0].error)
+    for name, data in archives.contents(dst).items():
+        assert memory.cat_file(f"/colored/{name}") == data
+    memory.rm_file("/colored/001.png")
+    again = run("memory://scans", "memory://colored")
+    assert (again.done, again.kept, len(again.failed)) == (1, 3, 1)
+    memory.rm("/scans", recursive=True)
+    memory.rm("/colored", recursive=True)
+
+
+def test_two_runs_at_once(src: Path, dst: Path) -> None:
+    with leases.held(places.place(dst)), pytest.raises(BatchError, match="another run is at work"):
+        run(src, dst)
+    assert archives.contents(dst) == {}
+
+
+def test_an_unreadable_folder_is_told(src: Path, dst: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root reads everything")
+    (src / "inner").chmod(0)
+    try:
+        summary = run(src, dst)
+    finally:
+        (src / "inner").chmod(0o755)
+    assert (summary.done, [record.source for record in summary.failed]) == (2, ["inner"])
+
+
+def test_the_command(src: Path, dst: Path) -> None:
+    def call(*more: str) -> Any:
+        return CliRunner().invoke(app, ["batch", str(src), str(dst), "-m", "grayscale", "--workers", "0", *more])
+
+    (src / "bad.png").touch()
+    assert call("--dry-run").output == "5 to do (5 new), 0 done already\n"
+    found = call()
+    assert found.exit_code == 1
+    assert "failed: bad.png: " in found.output
+    assert f"listed in {dst}/.colorzoo/failures.tsv" in found.output
+    assert "4 done" in found.output
+    (src / "bad.png").unlink()
+    assert call().exit_code == 0
+    refused = call("--saturation", "0.5")
+    assert refused.exit_code == 2
+    assert "error: " in refused.output

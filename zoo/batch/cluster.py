@@ -1,0 +1,194 @@
+"""The engine of many machines: Ray Data with a pool of actors that each hold the model. Needs the extra ``ray``."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from zoo.batch.places import Folder
+from zoo.batch.work import ColorizeBatch, Job, Outcome, Task, read_ahead
+from zoo.errors import BatchError
+
+Follow = Callable[[Outcome], Sequence[Task]]
+
+_READER = 0.25  # of a core, for each task that reads ahead
+_MOST_TOGETHER = 16  # tasks that one actor gets at once, and loses when it dies
+
+
+class Cluster:
+    """Actors of a Ray cluster.
+
+    Args:
+        job: What this run is. Its places have to be the same for all machines.
+        workers: How many actors; None is one for each core, or for each share of a GPU.
+        address: Of the cluster; None starts one on this machine, unless this process is in one already.
+        gpus: For each actor.
+
+    Raises:
+        BatchError: Ray is not installed, there is no such cluster, or it has no such GPUs.
+    """
+
+    def __init__(self, job: Job, workers: int | None, *, address: str | None = None, gpus: float = 0.0) -> None:
+        self._job, self._workers, self._address, self._gpus = job, workers, address, gpus
+        self._own = False
+        self._levels: dict[str, int] = {}
+
+    def __enter__(self) -> "Cluster":
+        ray = _ray()
+        for name in ("ray", "ray.data"):  # it tells of every death; what is lost is told by the outcomes
+            self._levels[name] = logging.getLogger(name).level
+        if not ray.is_initialized():
+            self._start(ray)
+        try:
+            self._workers, self._share = _shares(ray, self._workers, self._gpus)
+        except BatchError:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def work(self, tasks: Iterable[Task], follow: Follow) -> Iterator[Outcome]:
+        """What becomes of ``tasks``, and of those that ``follow`` from an outcome.
+
+        It goes in rounds: first films are split, then all else; what was lost with an actor, and what follows, comes
+        in the next one.
+
+        Raises:
+            BatchError: Ray cannot go on.
+        """
+        waiting, alone = list(tasks), False
+        while waiting:
+            now = [task for task in waiting if task.kind == "split"] or waiting
+            waiting = [] if now is waiting else [task for task in waiting if task.kind != "split"]
+            left = {(task.kind, task.source, task.part): task for task in now}
+            together = 1 if alone else min(_MOST_TOGETHER, max(1, len(now) // (16 * (self._workers or 1))))
+            for outcome in self._round(now, together):
+                task = outcome.task
+                # a GIF that is found to be a film changes its kind; a block that was made twice is told of once
+                known = left.pop((task.kind, task.source, task.part), None) or left.pop(
+                    ("picture", task.source, task.part), None
+                )
+                if known is None:
+                    continue
+                waiting.extend(follow(outcome))
+                yield outcome
+            if together == 1:
+                for task in left.values():
+                    outcome = Outcome(task, "the worker that had it died twice", tries=2)
+                    waiting.extend(follow(outcome))
+                    yield outcome
+                alone = False
+            else:
+                waiting = [*left.values(), *waiting]
+                alone = bool(left)
+
+    def _round(self, tasks: Sequence[Task], together: int) -> Iterator[Outcome]:
+        import ray
+        from ray.data import ActorPoolStrategy
+
+        rows = [{"task": task.to_json(), "data": b""} for task in tasks]
+        data: Any = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // together))
+        if not isinstance(self._job.src, Folder):
+            data = data.map_batches(_read, batch_size=together, num_cpus=_READER, fn_kwargs={"job": self._job})
+        data = data.map_batches(
+            ColorizeBatch,
+            batch_size=together,
+            compute=ActorPoolStrategy(size=min(self._workers or 1, len(rows)), max_tasks_in_flight_per_actor=2),
+            fn_constructor_args=(replace(self._job, threads=1),),
+            num_cpus=self._share,
+            num_gpus=self._gpus or None,
+            # Ray Data starts actors anew without end, and would give them what they died of without end too.
+            ray_remote_args_fn=partial(dict, max_task_retries=min(1, self._job.retries)),
+        )
+        data.context.max_errored_blocks = -1  # what was lost is seen by what is missing
+        data.context.enable_progress_bars = False
+        data.context.print_on_execution_start = False
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+        try:
+            for row in data.iter_rows():
+                yield Outcome.from_json(row["outcome"])
+        except ray.exceptions.RayError as error:
+            raise BatchError(
+                "Ray cannot go on",
+                found=str(error).strip().splitlines()[-1],
+                remedy="the same command goes on from here",
+            ) from error
+
+    def _start(self, ray: Any) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns that this will change
+        main = threading.current_thread() is threading.main_thread()
+        before = signal.getsignal(signal.SIGTERM) if main else None
+        options: dict[str, Any] = {"address": self._address or "local"}
+        if self._address is None:
+            options["include_dashboard"] = False
+        try:
+            ray.init(**options, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise BatchError(
+                f"no Ray cluster at {self._address or 'this machine'}",
+                found=str(error).splitlines()[0],
+                remedy="`ray start --head` starts one; without an address, one is started for this run",
+            ) from error
+        if main and before is not None:
+            signal.signal(signal.SIGTERM, before)  # which Ray has taken
+        self._own = True
+
+    def _stop(self) -> None:
+        for name, level in self._levels.items():
+            logging.getLogger(name).setLevel(level)
+        if self._own:
+            import ray
+
+            ray.shutdown()
+            self._own = False
+
+
+def _read(batch: dict[str, Any], job: Job) -> dict[str, Any]:
+    """Pictures of a store are read by other processes than those that colour them."""
+    tasks = [Task.from_json(str(text)) for text in batch["task"]]
+    return {"task": batch["task"], "data": [read_ahead(job, task) or b"" for task in tasks]}
+
+
+def _ray() -> Any:
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise BatchError("Ray is not installed", found=error, remedy="pip install 'colorzoo[ray]'") from error
+    return ray
+
+
+def _shares(ray: Any, workers: int | None, gpus: float) -> tuple[int, float]:
+    """How many actors, and what part of a core each one asks for, so that the readers have one left.
+
+    Where actors took all cores, no task could start that gives them work, and the run would wait for ever.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cores = [float(node.get("CPU", 0)) for node in nodes]
+    if sum(cores) < 1:
+        raise BatchError("the Ray cluster has no CPU", found=f"{sum(cores):g} in {len(nodes)} machines")
+    if gpus > 0:
+        per_actor = max(1.0, gpus)
+        fit = sum(int(node.get("GPU", 0) // per_actor * per_actor / gpus) for node in nodes)
+        if not fit:
+            raise BatchError(
+                "the Ray cluster has no such GPU",
+                found=", ".join(f"{node.get('GPU', 0):g}" for node in nodes),
+                expected=f"a machine with {gpus:g}",
+            )
+        workers = min(workers or fit, fit)
+    else:
+        workers = workers or int(sum(cores))
+    largest = max(cores)
+    left = 1.0 if largest > 1 else 0.5
+    # The largest machine keeps a core, however its share of the actors is packed.
+    share = (largest - left) / max(largest, -(-workers * largest // sum(cores)))
+    return workers, max(0.01, int(share * 100) / 100)
