@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from timm.layers import DropPath
+from torch import Tensor, nn
 
 from training import augment
 from training.teachers import Teachers, load_run
@@ -40,15 +42,42 @@ valid_size = 64
 
 
 def test_a_pasted_rectangle_brings_its_own_colors() -> None:
-    photo = torch.arange(6.0)[:, None, None, None]  # crop i is i everywhere, in lightness and in colour
-    L, ab = augment.cut_mix(photo.expand(6, 1, 64, 96), photo.expand(6, 2, 16, 24), share=0.5, seed=1)
-    assert torch.equal(ab[:, :1].repeat_interleave(4, 2).repeat_interleave(4, 3), L)
-    mixed = [i for i in range(6) if (L[i] != i).any()]
-    assert 0 < len(mixed) < 6
-    for i in mixed:
-        assert L[i].unique().tolist() == sorted({float(i), float((i - 1) % 6)})
-        assert 1 / 16 <= (L[i] != i).float().mean() <= 9 / 16
-    assert torch.equal(augment.cut_mix(photo, photo, share=0.0, seed=1)[0], photo)
+    one, other = ((np.full((64, 96), i), np.full((2, 16, 24), i)) for i in (1, 2))
+    mixed = 0
+    for seed in range(40):
+        L, ab = augment.cut_mix(*one, other, 0.5, seed)
+        assert (ab[0].repeat(4, 0).repeat(4, 1) == L).all()
+        assert (ab[0] == ab[1]).all()
+        assert (augment.cut_mix(*one, other, 0.5, seed)[0] == L).all()
+        pasted = (L == 2).mean()
+        if pasted:
+            mixed += 1
+            assert 1 / 20 <= pasted <= 12 / 20
+    assert 8 < mixed < 32
+    assert (one[0] == 1).all()
+    assert (augment.cut_mix(*one, other, 0.0, 1)[0] == 1).all()
+
+
+def test_what_is_drawn_for_a_crop_is_the_same_in_any_batch() -> None:
+    L = torch.full((4, 1, 32, 32), 50.0)
+    seeds = torch.tensor([augment.seed_of(0, 3, name) for name in "abcd"])
+    whole = augment.jitter(L, seeds)
+    parts = torch.cat([augment.jitter(L[:1], seeds[:1]), augment.jitter(L[1:], seeds[1:])])
+    assert torch.equal(whole, parts)
+    assert len(whole.flatten(1).mean(1).unique()) == 4
+    assert augment.seed_of(0, 3, "a") != augment.seed_of(0, 4, "a") != augment.seed_of(1, 4, "a")
+
+    drop = DropPath(0.5).train()
+    draws = augment.PhotoDraws(nn.Sequential(nn.Identity(), drop))
+    rows = torch.ones(64, 3)
+    many = torch.arange(64)
+    draws.renew(many, rows.device)
+    kept = drop(rows)
+    assert set(kept.unique().tolist()) == {0.0, 2.0}
+    assert 16 < (kept[:, 0] > 0).sum() < 48
+    draws.renew(many[50:], rows.device)
+    assert torch.equal(drop(rows[50:]), kept[50:])
+    assert torch.equal(drop.eval()(rows), rows)
 
 
 def tiny(seed: int, **options: Any) -> Fusion:

@@ -18,6 +18,15 @@ class DataConfig:
     Attributes:
         folders: Walked for photos; ``--data`` adds to them.
         folder_weights: How often each folder is drawn relative to its size; empty is 1 for all.
+        shards: Instead of folders: tar files of photos, a folder of them or a path with ``{000..127}``, read as a
+            stream; every crop is then fresh, whatever ``crops_per_photo`` says.
+        hub: Instead of folders: a data set of the Hugging Face Hub as ``owner/name`` (``@`` and a commit), or a folder
+            that `datasets` can read, as a stream.
+        hub_split: Its split.
+        hub_column: Its column of pictures.
+        lanes: Of a stream: how many are read side by side, whoever reads them. Each has its own shards and the same
+            number of crops in every batch, so that a batch is the same on one process and on many.
+        shuffle: Of a stream: photos of a shard that are shuffled among each other.
         provenance: What the photos are, for the model card; ``--training-data`` of ``training.package`` overrides it.
         limit: Take only so many photos, drawn by ``split_seed``.
         valid_share: Held out for validation.
@@ -36,12 +45,19 @@ class DataConfig:
         flip: Mirror half of the crops.
         age: Share of the crops whose lightness is aged (contrast, gamma, blur, grain, JPEG).
         jitter: Vary contrast, brightness and grain of L at every step (not with cached features).
-        cut_mix: Share of the crops that get a rectangle of another one pasted in (not with cached features).
+        cut_mix: Share of the crops that get a rectangle of another one pasted in, of the crop before in the batch, or
+            in the stream's lane (not with cached features).
         workers: Processes that prepare crops.
     """
 
     folders: tuple[str, ...] = ()
     folder_weights: tuple[float, ...] = ()
+    shards: str = ""
+    hub: str = ""
+    hub_split: str = "train"
+    hub_column: str = "image"
+    lanes: int = 16
+    shuffle: int = 512
     provenance: tuple[str, ...] = ()
     limit: int | None = None
     valid_share: float = 0.03
@@ -68,6 +84,8 @@ class DataConfig:
             crop=(self.crop >= 32 and self.crop % 32 == 0, "a multiple of 32"),
             limit=(self.limit is None or self.limit >= 2, "2 or more"),
             folder_weights=(all(w > 0 for w in self.folder_weights), "above 0"),
+            lanes=(self.lanes >= 1, "1 or more"),
+            shuffle=(self.shuffle >= 1, "1 or more"),
             valid_share=(0 < self.valid_share < 1, "above 0, below 1"),
             split_seed=(self.split_seed >= 0, "0 or more"),
             source_balance=(0 <= self.source_balance <= 1, "0 to 1"),
@@ -90,7 +108,9 @@ class TrainConfig:
 
     Attributes:
         steps: Optimizer steps; the learning rate follows a cosine over all of them.
-        batch_size: Crops a step, over all processes together.
+        batch_size: Crops a step, over all processes and parts together.
+        accumulate: Parts that each process takes its share of a batch in, one after the other: the same step in less
+            memory.
         lr: Peak learning rate.
         warmup: Steps of linear rise.
         betas: Of AdamW.
@@ -101,6 +121,9 @@ class TrainConfig:
         freeze_backbone: Leave the backbone as it is.
         backbone_lr_factor: Learning rate of the backbone relative to ``lr``.
         freeze_backbone_norm: Leave the backbone's batch-norm statistics as they are.
+        statistics: What the other batch norms normalise by in training: ``batch``, what each process and part has of
+            the batch by itself; ``global``, the part of all processes (`torch.nn.SyncBatchNorm`, on GPUs only); or
+            ``frozen``, what they hold, which stays: only then is a step the same however the batch is split.
         cache_features: Run a frozen backbone once over all kept crops and train on what it gave.
         teachers: For styles of the model, the runs' folders or zoo models whose mean answer it learns.
         precision: ``auto`` (bf16 where the hardware has it), ``bf16`` or ``fp32``.
@@ -108,6 +131,7 @@ class TrainConfig:
 
     steps: int
     batch_size: int = 32
+    accumulate: int = 1
     lr: float = 2e-3
     warmup: int = 200
     betas: tuple[float, float] = (0.9, 0.99)
@@ -118,6 +142,7 @@ class TrainConfig:
     freeze_backbone: bool = False
     backbone_lr_factor: float = 1.0
     freeze_backbone_norm: bool = True
+    statistics: str = "batch"
     cache_features: bool = False
     teachers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     precision: str = "auto"
@@ -128,6 +153,8 @@ class TrainConfig:
             self,
             steps=(self.steps >= 1, "1 or more"),
             batch_size=(self.batch_size >= 1, "1 or more"),
+            accumulate=(self.accumulate >= 1, "1 or more"),
+            statistics=(self.statistics in ("batch", "global", "frozen"), "batch, global or frozen"),
             lr=(self.lr >= 0, "0 or more"),
             warmup=(self.warmup >= 0, "0 or more"),
             betas=(all(0 <= b < 1 for b in self.betas), "at least 0, below 1"),

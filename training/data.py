@@ -1,206 +1,66 @@
-"""From folders of photos to training batches: split, crops, ageing, and crops kept in memory-mapped files."""
+"""From listed photos to training batches: crops, kept in memory-mapped files or fresh, and their order."""
 
 import hashlib
 import json
 import logging
-import multiprocessing
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from training import augment
 from training.config import DataConfig
-from zoo import ageing, color
+from training.photos import STRIDE, Photo, make_crop
+from training.pool import pool_imap
+from zoo import ageing
 from zoo.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 
-STRIDE = 4  # colours are learnt at a quarter of the crop's size
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
 _FIELDS_OF_CROPS = ("crop", "crops_per_photo", "zoom", "aspect", "rotation", "shear", "flip", "age")
 
 
-@dataclass(frozen=True)
-class Photo:
-    """One training photo: where it lies, its name below its folder, its source, its folder's weight, its content."""
+class Row(NamedTuple):
+    """One crop of an epoch: the photo's index, which of its crops, and how often this epoch has drawn it before."""
 
-    path: Path
-    name: str
-    source: str
-    weight: float
-    content: str = ""  # what the cache and the data-list hash know it by
+    photo: int
+    variant: int
+    epoch: int = 0
+    again: int = 0
 
 
 @dataclass(frozen=True)
-class Photos:
-    """The photos of a run after the split, and how many were left out for which reason."""
+class Read:
+    """Crops as they were read, in bytes: the device makes numbers of them faster than those would travel there.
 
-    train: list[Photo]
-    valid: list[Photo]
-    left_out: dict[str, int]
-
-    @property
-    def digest(self) -> str:
-        """The sha256 of the names and contents of all photos, the data-list hash of the run."""
-        parts = [[(p.name, p.content) for p in part] for part in (self.train, self.valid)]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def find_photos(config: DataConfig, progress: bool = True) -> Photos:
-    """The readable, coloured photos of the configured folders, split by seed into training and validation.
-
-    Raises:
-        ConfigError: A folder that is missing, or too few photos in all.
+    Attributes:
+        L: (N, 1, H, W) in 255ths of 100.
+        ab: (N, 2, h, w) in whole Lab units.
+        features: Of a frozen backbone, where they are kept.
+        seeds: Of each crop, (N,), for whatever is drawn for it later.
+        state: After a stream's crops: where each of its lanes is.
     """
-    weights = config.folder_weights or (1.0,) * len(config.folders)
-    if len(weights) != len(config.folders):
-        raise ConfigError(
-            "data.folder_weights does not fit data.folders", found=len(weights), expected=len(config.folders)
-        )
-    found: dict[Path, Photo] = {}  # by the real place: folders may be given twice or lie in one another
-    for folder, weight in zip(config.folders, weights, strict=True):
-        root = Path(folder)
-        if not root.is_dir():
-            raise ConfigError(f"data folder {folder!r} is not a folder", remedy="give one with --data")
-        for path in sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
-            source = path.stem.split("__")[0] if "__" in path.stem else path.parent.name
-            found.setdefault(path.resolve(), Photo(path, path.relative_to(root).as_posix(), source, weight))
-    photos = list(found.values())
-    # Split before anything is left out, so that the held-out photos stay the same when a threshold moves.
-    order = np.random.default_rng(config.split_seed).permutation(len(photos))[: config.limit]
-    valid_count = round(len(order) * config.valid_share)
-    left_out: Counter[str] = Counter()
-    parts: list[list[Photo]] = []
-    for indices in (order[valid_count:], order[:valid_count]):
-        part = [photos[i] for i in sorted(indices)]
-        looks = list(_pool_imap(_look, part, config.workers, "reading photos" if progress else None))
-        read = [look for look in looks if look is not None]
-        kept_ones = [photo for photo, chroma in read if chroma >= config.min_chroma]
-        left_out["unreadable"] += len(part) - len(read)
-        left_out["near grey"] += len(read) - len(kept_ones)
-        parts.append(kept_ones)
-    if not parts[0] or not parts[1]:
-        raise ConfigError(
-            "too few photos to train on",
-            found=f"{len(parts[0])} for training, {len(parts[1])} for validation",
-            expected="at least one of each",
-            remedy="give more folders with --data or change data.valid_share",
-        )
-    return Photos(parts[0], parts[1], dict(left_out))
 
-
-def open_photo(path: Path, min_side: int) -> Image.Image:
-    """The photo upright in RGB, decoded at no more than what ``min_side`` needs.
-
-    Raises:
-        OSError: It cannot be read. Pillow's other errors pass too.
-    """
-    with Image.open(path) as image:
-        image.draft("RGB", (2 * min_side, 2 * min_side))
-        upright = ImageOps.exif_transpose(image)
-        return upright.convert("RGB")
-
-
-def _look(photo: Photo) -> tuple[Photo, float] | None:
-    """The photo with its content's hash, and its mean chroma; None if it cannot be read."""
-    try:
-        with photo.path.open("rb") as stream:  # both ends and the size tell photos apart, and are cheap to read
-            size = stream.seek(0, os.SEEK_END)
-            digest = hashlib.sha256(str(size).encode())
-            for start in (0, max(size - 65536, 0)):
-                stream.seek(start)
-                digest.update(stream.read(65536))
-        image = open_photo(photo.path, 64).resize((64, 64), Image.Resampling.BOX)
-    except Exception as error:  # a photo collection holds every kind of broken file; it is counted by the caller
-        _log.warning("%s is left out: %s", photo.path, error)
-        return None
-    chroma = float(to_lab(image)[1:].square().sum(0).sqrt().mean())
-    return replace(photo, content=digest.hexdigest()[:16]), chroma
-
-
-def to_lab(image: Image.Image) -> Tensor:
-    """Lab (3, H, W) of an RGB picture."""
-    return color.rgb_to_lab(torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255)
-
-
-def centre_crop(photo: Photo, size: int) -> Tensor:
-    """The photo's largest central square at ``size``, Lab, (3, size, size)."""
-    return to_lab(ImageOps.fit(open_photo(photo.path, size), (size, size), Image.Resampling.BICUBIC))
-
-
-def centre_crops(photos: Sequence[Photo], size: int) -> list[Tensor]:
-    """`centre_crop` of each photo; one that broke since it was listed is left out with a warning.
-
-    Raises:
-        ConfigError: None can be read.
-    """
-    crops = []
-    for photo in photos:
-        try:
-            crops.append(centre_crop(photo, size))
-        except Exception as error:
-            _log.warning("%s is skipped: %s", photo.path, error)
-    if not crops:
-        raise ConfigError("not one validation photo can be read any more")
-    return crops
-
-
-def make_crop(photo: Photo, seed: int, config: DataConfig) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int8]]:
-    """One augmented crop: zoom, stretch, rotation, shear, flip of the photo; ageing of its lightness only.
-
-    Returns:
-        L, (crop, crop), in 255ths of 100; and the true ab averaged over 4x4 pixels, (2, crop/4, crop/4).
-    """
-    rng = np.random.default_rng([seed, int(hashlib.sha256(os.fsencode(photo.name)).hexdigest()[:8], 16)])
-    image = open_photo(photo.path, config.crop)
-    lab = to_lab(_warp(image, rng, config))
-    L = lab[0]
-    ab = lab[1:].reshape(2, config.crop // STRIDE, STRIDE, config.crop // STRIDE, STRIDE).mean((2, 4))
-    if rng.random() < config.age:
-        L = ageing.age(L, rng)
-    return (L * 2.55).round().byte().numpy(), ab.round().clamp(-128, 127).to(torch.int8).numpy()
-
-
-def _warp(image: Image.Image, rng: np.random.Generator, config: DataConfig) -> Image.Image:
-    stretch = np.exp(rng.uniform(*np.log(config.aspect)))
-    angle = np.radians(rng.uniform(-config.rotation, config.rotation))
-    shear = np.tan(np.radians(rng.uniform(-config.shear, config.shear)))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    shape = turn @ np.array([[1, shear], [0, 1]]) @ np.diag([stretch**0.5, stretch**-0.5])
-    if config.flip and rng.random() < 0.5:
-        shape[:, 0] *= -1
-    # The crop is the image of the square [-1/2, 1/2]^2; scale it so that its bounding box fits, then place it.
-    box = np.abs(shape).sum(1)
-    size = np.array(image.size, float)
-    scale = float((size / box).min()) * rng.uniform(*config.zoom)
-    middle = size / 2 + rng.uniform(-0.5, 0.5, 2) * (size - scale * box)
-    side = 2 * config.crop  # twice as large, then averaged: no aliasing
-    matrix = shape * scale / side
-    offset = middle - matrix @ np.full(2, side / 2)
-    coefficients = [matrix[0, 0], matrix[0, 1], offset[0], matrix[1, 0], matrix[1, 1], offset[1]]
-    warped = image.transform(
-        (side, side), Image.Transform.AFFINE, [float(c) for c in coefficients], Image.Resampling.BICUBIC
-    )
-    return warped.reduce(2)
+    L: Tensor
+    ab: Tensor
+    features: tuple[Tensor, ...]
+    seeds: Tensor
+    state: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 class Crops(Dataset[Any]):
     """The crops of a run. Kept ones lie in memory-mapped files; fresh ones are made when asked for.
 
-    An index is (photo, variant); variant v of a photo is always the same crop.
+    An index is a list of rows, that of one batch; variant v of a photo is always the same crop.
     """
 
     def __init__(self, photos: Sequence[Photo], config: DataConfig, seed: int, cache: Path, progress: bool) -> None:
@@ -217,26 +77,42 @@ class Crops(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.photos) * max(self.config.crops_per_photo, 1)
 
-    def __getitems__(self, indices: list[tuple[int, int]]) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        """L (N, 1, H, W) in 255ths of 100, ab (N, 2, h, w) in Lab units, and the kept features of these crops.
+    @property
+    def mixes(self) -> bool:
+        """Whether crops are mixed: not where the features of whole ones are kept."""
+        return bool(self.config.cut_mix and not self.features)
 
-        Both in bytes: the device makes numbers of them (`augment.lightness`) faster than they travel there.
-        """
+    def __getitem__(self, rows: Sequence[Row]) -> Read:
+        """These crops. Where they are mixed, each is so with the one before it, and the first one only lends."""
+        found = self.read(rows)
+        if not self.mixes:
+            return found
+        share = self.config.cut_mix
+        L, ab = found.L[:, 0].numpy(), found.ab.numpy()
+        mixed = [
+            augment.cut_mix(L[i], ab[i], (L[i - 1], ab[i - 1]), share, int(found.seeds[i])) for i in range(1, len(L))
+        ]
+        L, ab = np.stack([m[0] for m in mixed]), np.stack([m[1] for m in mixed])
+        return Read(torch.from_numpy(L)[:, None], torch.from_numpy(ab), (), found.seeds[1:])
+
+    def read(self, rows: Sequence[Row]) -> Read:
+        """These crops as they are."""
+        names = [augment.seed_of(self.seed, r.epoch, self.photos[r.photo].name, r.variant, r.again) for r in rows]
+        seeds = torch.tensor(names, dtype=torch.int64)
         if self.packed is None:
-            made = [self._make(photo, variant) for photo, variant in indices]
+            made = [self._make(r.photo, r.variant) for r in rows]
             L, ab = np.stack([m[0] for m in made]), np.stack([m[1] for m in made])
-            return torch.from_numpy(L)[:, None], torch.from_numpy(ab), ()
-        rows = [photo * self.config.crops_per_photo + variant for photo, variant in indices]
-        lightness, colors, *features = (torch.from_numpy(a[rows]) for a in (*self.packed, *self.features))
-        return lightness[:, None], colors, tuple(f.permute(0, 3, 1, 2) for f in features)
+            return Read(torch.from_numpy(L)[:, None], torch.from_numpy(ab), (), seeds)
+        at = [r.photo * self.config.crops_per_photo + r.variant for r in rows]
+        lightness, colors, *features = (torch.from_numpy(a[at]) for a in (*self.packed, *self.features))
+        return Read(lightness[:, None], colors, tuple(f.permute(0, 3, 1, 2) for f in features), seeds)
 
     def sample_colors(self, count: int, seed: int) -> Tensor:
         """Colours of ``count`` random crops, at most 200,000 of them, (M, 2) in Lab units."""
         rng = np.random.default_rng(seed)
         variants = max(self.config.crops_per_photo, 1)
-        picks = [(int(rng.integers(len(self.photos))), int(rng.integers(variants))) for _ in range(count)]
-        colors = self.__getitems__(picks)[1].float().permute(0, 2, 3, 1).reshape(-1, 2)
-        return colors[torch.randperm(len(colors), generator=torch.Generator().manual_seed(seed))[:200_000]]
+        picks = [Row(int(rng.integers(len(self.photos))), int(rng.integers(variants))) for _ in range(count)]
+        return some_colors(self.read(picks).ab, seed)
 
     def _make(self, photo: int, variant: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int8]]:
         for shift in range(len(self.photos)):  # a photo that broke since it was listed is replaced by the next one
@@ -254,7 +130,7 @@ class Crops(Dataset[Any]):
         L = _new_array(target / "L.npy", np.uint8, (total, config.crop, config.crop))
         ab = _new_array(target / "ab.npy", np.int8, (total, 2, small, small))
         label = "cropping photos" if progress else None
-        for i, made in enumerate(_pool_imap(self._variants, range(len(self.photos)), config.workers, label)):
+        for i, made in enumerate(pool_imap(self._variants, range(len(self.photos)), config.workers, label)):
             rows = slice(i * config.crops_per_photo, (i + 1) * config.crops_per_photo)
             L[rows], ab[rows] = made
         L.flush()
@@ -265,8 +141,14 @@ class Crops(Dataset[Any]):
         return np.stack([m[0] for m in made]), np.stack([m[1] for m in made])
 
 
-def steps_of(crops: Crops, batch_size: int, seed: int, weights: Tensor, start: int) -> Iterator[list[tuple[int, int]]]:
-    """The (photo, variant) pairs of every step from ``start`` on: a pure function of the seed and the step.
+def some_colors(ab: Tensor, seed: int) -> Tensor:
+    """At most 200,000 of the colours of maps (N, 2, h, w), drawn by seed, (M, 2)."""
+    colors = ab.float().permute(0, 2, 3, 1).reshape(-1, 2)
+    return colors[torch.randperm(len(colors), generator=torch.Generator().manual_seed(seed))[:200_000]]
+
+
+def steps_of(crops: Crops, batch_size: int, seed: int, weights: Tensor, start: int) -> Iterator[list[Row]]:
+    """The rows of every step from ``start`` on: a pure function of the seed and the step.
 
     Each epoch goes once through all kept crops (or photos); with unequal ``weights`` it draws as many by weight.
     """
@@ -283,9 +165,14 @@ def steps_of(crops: Crops, batch_size: int, seed: int, weights: Tensor, start: i
             every = weights.repeat_interleave(max(kept_crops, 1))
             order = torch.multinomial(every, total, replacement=True, generator=generator)
         order = order.repeat(-(-batch_size // total))
+        drawn: Counter[int] = Counter(order[: step % per_epoch * batch_size].tolist())
         for i in range(step % per_epoch, per_epoch):
-            rows = order[i * batch_size : (i + 1) * batch_size].tolist()
-            yield [divmod(r, kept_crops) if kept_crops else (r, epoch) for r in rows]
+            rows = []
+            for r in order[i * batch_size : (i + 1) * batch_size].tolist():
+                photo, variant = divmod(r, kept_crops) if kept_crops else (r, epoch)
+                rows.append(Row(photo, variant, epoch, drawn[r]))
+                drawn[r] += 1
+            yield rows
             step += 1
 
 
@@ -348,25 +235,3 @@ def keep_features(crops: Crops, encode: Any, key: str, cache: Path, dtype: Any, 
 
     folder = kept(cache / f"features-{crops.key}-{key}-{dtype}", make)
     crops.features = [np.load(folder / f"{i}.npy", mmap_mode="r") for i in range(len(list(folder.iterdir())))]
-
-
-_work: Any = None  # in a worker: what it does, sent once and not with every job
-
-
-def _start_worker(work: Any) -> None:
-    global _work
-    _work = work
-    torch.set_num_threads(1)
-
-
-def _do(job: Any) -> Any:
-    return _work(job)
-
-
-def _pool_imap(work: Any, jobs: Sequence[Any], workers: int, label: str | None) -> Iterator[Any]:
-    if workers == 0 or len(jobs) < 64:
-        yield from tqdm(map(work, jobs), total=len(jobs), desc=label, disable=label is None)
-        return
-    context = multiprocessing.get_context("spawn")  # a fork would inherit the math threads' locks
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(work,)) as pool:
-        yield from tqdm(pool.map(_do, jobs, chunksize=32), total=len(jobs), desc=label, disable=label is None)

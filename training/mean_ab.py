@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from training.config import DataConfig
-from training.data import find_photos, open_photo, to_lab
+from training.photos import find_photos, open_photo, to_lab
 from zoo.errors import ZooError
 
 

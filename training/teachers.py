@@ -42,7 +42,7 @@ class Teachers:
         for style, several in names.items():
             for name in several:
                 if name not in loaded:
-                    model = load_run(Path(name)) if Path(name).is_dir() else zoo.load(name)
+                    model = load_run(Path(name)) if Path(name).is_dir() else zoo.load(name, backend="torch")
                     model.eval().requires_grad_(False)
                     loaded[name] = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
                 self.models.setdefault(style, []).append(loaded[name])

@@ -1,10 +1,11 @@
-"""``python -m training.train CONFIG.toml --data DIR``: train a model of the zoo on folders of photos."""
+"""``python -m training.train CONFIG.toml --data DIR``: train a model of the zoo on photos."""
 
 import argparse
 import ctypes
 import dataclasses
 import hashlib
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +62,7 @@ def starting_weights(init: str) -> Start:
         ZooError: An unknown model, or a file that is missing or broken.
     """
     if Path(init).suffix != ".safetensors":
-        other = zoo.load(init)
+        other = zoo.load(init, backend="torch")
         return other.state_dict(), other.weights.sha256 if other.weights else None
     try:
         content = Path(init).read_bytes()
@@ -113,8 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ConfigError("--init with --resume", remedy="a resumed run has its own weights: leave --init away")
         if run.exists() and not run.is_dir():
             raise ConfigError(f"--out {run} is a file", expected="a folder")
-        if not folders:
-            raise ConfigError("no photos to train on", remedy="give a folder with --data DIR")
+        if not (folders or config.data.shards or config.data.hub):
+            raise ConfigError("no photos to train on", remedy="give a folder with --data DIR, or data.shards, data.hub")
         from training.trainer import Trainer  # after the arguments are known to be good: Accelerate takes a while
 
         keep_freed_memory()
@@ -131,10 +132,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ZooError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         left = "continue with --resume" if (run / "checkpoint.pt").exists() else "no checkpoint was made yet"
         print(f"interrupted; {left}", file=sys.stderr)
-        return 130
+        return 128 + getattr(error, "signal", signal.SIGINT)
     return 0
 
 

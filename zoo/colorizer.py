@@ -39,20 +39,36 @@ class Batch:
         ab: The true colours, (N, 2, h, w) in Lab units; h, w are H/4, W/4 from this project's trainer.
         features: What `Colorizer.encode` gave for these L, when the trainer keeps it for a frozen backbone.
         taught: What the run's teachers answer in each style, like ``ab``; empty without teachers.
+        seeds: One number for each crop, (N,) on the CPU, for losses that draw random numbers: the same however the
+            batch is split. None leaves them to torch's own generator.
     """
 
     L: Tensor
     ab: Tensor
     features: tuple[Tensor, ...] | None = None
     taught: dict[str, Tensor] = field(default_factory=dict)
+    seeds: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Loss:
-    """The total to minimise and its named parts, for the log."""
+    """The total to minimise and its named parts, for the log; both are means over the batch.
+
+    A trainer may split a batch among processes or take it in several parts, and then takes the mean of the losses.
+
+    Attributes:
+        total: A scalar with a gradient.
+        parts: Scalars; only looked at.
+        weight: What the means were divided by where it is not the same for every photo, such as the sum of the
+            weights of the batch's positions: the split batch's mean is then weighted by it. None counts all alike.
+        sets: Names of the terms that look at the batch as a set, such as matched moments: over several processes
+            they are still those of the whole batch, but not over a batch that is taken in several parts.
+    """
 
     total: Tensor
     parts: dict[str, Tensor] = field(default_factory=dict)
+    weight: Tensor | None = None
+    sets: tuple[str, ...] = ()
 
 
 class Runner(Protocol):

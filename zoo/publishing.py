@@ -74,7 +74,7 @@ def push(
         ConfigError: The configuration does not fit its model.
     """
     name = _name(source)
-    network = loading.load(name)
+    network = loading.load(name, backend="torch")
     if not network.state_dict():
         raise WeightsError(f"model {name!r} has no weights to push")
     with _folder() as folder:

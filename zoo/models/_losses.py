@@ -6,7 +6,7 @@ from typing import Any
 
 import timm
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.nn import functional as F
 
 from zoo import color
@@ -45,8 +45,9 @@ def perceptual_losses(L: Tensor, ab: Tensor, true_ab: Tensor, name: str) -> tupl
     """How unlike the coloured pictures are to the real ones for a pretrained classifier, pair by pair and as a set.
 
     Pair by pair: the squared distance of the feature maps at two depths and of the pooled features, relative to their
-    variance. As a set: the squared maximum mean discrepancy of the pooled features, a picture never compared with its
-    own truth; it asks for colours as they are distributed in photos, not for the colours of this one.
+    variance within the real picture, so that it is a mean over pictures. As a set: the squared maximum mean discrepancy
+    of the pooled features, a picture never compared with its own truth; it asks for colours as they are distributed in
+    photos, not for the colours of this one. The set is the batch of all processes together.
 
     Args:
         L: (N, 1, H, W) in [0, 100]; N > 1.
@@ -64,15 +65,38 @@ def perceptual_losses(L: Tensor, ab: Tensor, true_ab: Tensor, name: str) -> tupl
     Sources: Johnson et al., "Perceptual Losses", ECCV 2016; Li et al., "Generative Moment Matching Networks", ICML
     2015; the kernel is that of Binkowski et al., "Demystifying MMD GANs", ICLR 2018.
     """
-    if len(L) < 2:
+    if len(L) * _processes() < 2:
         raise ConfigError("one picture is no set", expected="2 or more in a batch", remedy="raise train.batch_size")
     net = _classifier(name, L.device)
     with torch.no_grad():
         true_maps, true_pooled = _features(net, _render(L, true_ab))
     maps, pooled = _features(net, _render(L, ab))
     pairs = zip((*maps, pooled), (*true_maps, true_pooled), strict=True)
-    paired = torch.stack([F.mse_loss(x, y) / y.var() for x, y in pairs]).mean()
-    return paired, _discrepancy(pooled, true_pooled)
+    paired = torch.stack([_relative(x.flatten(1), y.flatten(1)) for x, y in pairs]).mean()
+    return paired, _discrepancy(_of_all_processes(pooled), _of_all_processes(true_pooled))
+
+
+def _relative(x: Tensor, y: Tensor) -> Tensor:
+    return ((x - y).square().mean(1) / y.var(1)).mean()
+
+
+def _processes() -> int:
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def _of_all_processes(x: Tensor) -> Tensor:
+    """The rows (N, d) of every process, (P * N, d), a gradient only through this one's own.
+
+    That gradient is P times as large, because the mean of the processes' gradients is taken afterwards, and each of
+    them has only the slope along its own rows.
+    """
+    count = _processes()
+    if count == 1:
+        return x
+    rows = [torch.empty_like(x) for _ in range(count)]
+    distributed.all_gather(rows, x.detach().contiguous())
+    rows[distributed.get_rank()] = x * count - x.detach() * (count - 1)
+    return torch.cat(rows)
 
 
 def _discrepancy(x: Tensor, y: Tensor) -> Tensor:

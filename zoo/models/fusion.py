@@ -135,7 +135,7 @@ class Fusion(HasEncoder[FusionConfig]):
             )
             total = total + self.config.perceptual_weight * parts["perceptual"]
             total = total + self.config.moments_weight * parts["moments"]
-        return Loss(total, parts)
+        return Loss(total, parts, sets=("moments",) if self.config.moments_weight else ())
 
     def predict_ab(self, L: Tensor, **options: Any) -> Tensor:
         """The answer of the style asked for, (N, 2, H/4, W/4) in Lab units.

@@ -262,7 +262,8 @@ class Siggraph17(Colorizer[Siggraph17Config]):
         """
         height, width = batch.L.shape[2:]
         h, w = batch.ab.shape[2:]
-        hints = simulated_hints(batch.ab, (height, width), self.config.hint_rate) if self.training else None
+        rate = self.config.hint_rate
+        hints = simulated_hints(batch.ab, (height, width), rate, batch.seeds) if self.training else None
         ab, logits = self(batch.L, hints=hints)
         colors = F.smooth_l1_loss(F.adaptive_avg_pool2d(ab, (h, w)), batch.ab, beta=self.config.beta)
         classes = F.cross_entropy(logits.float(), _class_of(batch.ab))
@@ -320,15 +321,14 @@ def _class_of(ab: Tensor) -> Tensor:
     return cell[:, 0] * _CLASSES_A_SIDE + cell[:, 1]
 
 
-def simulated_hints(ab: Tensor, size: tuple[int, int], rate: float) -> Tensor:
+def simulated_hints(ab: Tensor, size: tuple[int, int], rate: float, seeds: Tensor | None = None) -> Tensor:
     """Hints as users might give them, from the truth: patches, nearer to the middle, each of its mean colour.
-
-    Draws from torch's own random numbers.
 
     Args:
         ab: The true colours, (N, 2, h, w) in Lab units.
         size: Of the hints, H and W.
         rate: The chance, before each patch, that there are no more: their number is geometric, from 0.
+        seeds: What each picture's hints are drawn by, (N,); None draws from torch's own random numbers.
 
     Returns:
         (N, 3, H, W): ab in Lab units and the mask.
@@ -337,11 +337,13 @@ def simulated_hints(ab: Tensor, size: tuple[int, int], rate: float) -> Tensor:
     """
     truth = F.interpolate(ab, size, mode="nearest")
     hints = truth.new_zeros(len(ab), 3, *size)
-    for own, told in zip(truth, hints, strict=True):
-        while float(torch.rand(())) >= rate:
-            side = min(int(torch.randint(1, 10, ())), *size)
+    for own, told, seed in zip(truth, hints, seeds.tolist() if seeds is not None else [None] * len(ab), strict=True):
+        draws = torch.default_generator if seed is None else torch.Generator().manual_seed(seed)
+        while float(torch.rand((), generator=draws)) >= rate:
+            side = min(int(torch.randint(1, 10, (), generator=draws)), *size)
             y, x = (
-                int((torch.randn(()) * whole / 4 + (whole - side) / 2).round().clamp(0, whole - side)) for whole in size
+                int((torch.randn((), generator=draws) * w / 4 + (w - side) / 2).round().clamp(0, w - side))
+                for w in size
             )
             patch = (slice(None), slice(y, y + side), slice(x, x + side))
             told[:2][patch] = own[patch].mean((1, 2), keepdim=True)
