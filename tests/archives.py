@@ -62,7 +62,7 @@ class Shelf(LocalFileSystem):
         found = super().info(path, **kwargs)
         found.pop("mtime", None), found.pop("created", None)
         if found["type"] == "file":
-            with open(self._strip_protocol(path), "rb") as file:
+            with open(found["name"], "rb") as file:
                 found["ETag"] = hashlib.md5(file.read()).hexdigest()
         return found
 
