@@ -56,7 +56,7 @@ class Shelf(LocalFileSystem):
 
     @classmethod
     def _strip_protocol(cls, path, **kwargs):
-        return super()._strip_protocol(str(path).replace("shelf://", "file://", 1))
+        return super()._strip_protocol(str(path).removeprefix("shelf://"))
 
     def info(self, path, **kwargs):
         found = super().info(path, **kwargs)

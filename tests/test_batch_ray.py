@@ -63,18 +63,18 @@ def test_nothing_is_lost_or_doubled_when_actors_die(ray: Path, registry_sandbox:
 
 
 def test_stores_and_films(ray: Path, tmp_path: Path) -> None:
-    src = archives.pictures(tmp_path / "in", 3)
-    archives.film(src / "old.mkv", scenes=4, length=60, codec="libx264", sounds=["eng"])
+    src = archives.pictures(tmp_path / "in", 2)
+    archives.film(src / "old.mkv", scenes=2, length=52, codec="libx264", sounds=["eng"])
     common = {
         "model": "fusion",
-        "segment": 3.0,
+        "segment": 2.5,
         "preset": "ultrafast",
         "crf": 0,
         "dtype": "float32",
         "backend": "torch",
     }
     summary = run(f"shelf://{src}", f"shelf://{tmp_path}/out", engine="ray", **common)
-    assert (summary.done, summary.failed) == (4, [])
+    assert (summary.done, summary.failed) == (3, [])
     assert any(record.get("part") == 1 for record in archives.records(tmp_path / "out"))  # it was split
     run(src, tmp_path / "once", workers=0, **common)
     found, expected = archives.contents(tmp_path / "out"), archives.contents(tmp_path / "once")
