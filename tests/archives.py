@@ -56,13 +56,13 @@ class Shelf(LocalFileSystem):
 
     @classmethod
     def _strip_protocol(cls, path, **kwargs):
-        return super()._strip_protocol(str(path).replace("shelf://", "file://", 1))
+        return super()._strip_protocol(str(path).removeprefix("shelf://"))
 
     def info(self, path, **kwargs):
         found = super().info(path, **kwargs)
         found.pop("mtime", None), found.pop("created", None)
         if found["type"] == "file":
-            with open(self._strip_protocol(path), "rb") as file:
+            with open(found["name"], "rb") as file:
                 found["ETag"] = hashlib.md5(file.read()).hexdigest()
         return found
 

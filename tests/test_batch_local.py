@@ -1,14 +1,18 @@
 """Worker processes, and runs, that are killed: nothing is lost, nothing done twice."""
 
+import importlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import archives
 import pytest
+
+from zoo import batch
 
 pytestmark = pytest.mark.slow
 
@@ -47,13 +51,28 @@ def wait_for(count: int, folder: Path, process: "subprocess.Popen[str]") -> None
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.fixture
+def here(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry_sandbox: None
+) -> Callable[[Path, Path], batch.Summary]:
+    """`here(src, dst)`: the same in this process."""
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setenv("DEADLY_MARK", str(tmp_path / "mark"))
+    monkeypatch.delitem(sys.modules, "deadly", raising=False)
+    importlib.import_module("deadly")  # this process may have looked for plug-ins before
+    return lambda src, dst: batch.run(str(src), str(dst), model="deadly", workers=0)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_that_is_stopped_goes_on(
-    how: signal.Signals, start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+    how: signal.Signals,
+    start: Callable[..., "subprocess.Popen[str]"],
+    here: Callable[[Path, Path], batch.Summary],
+    tmp_path: Path,
 ) -> None:
-    src = archives.pictures(tmp_path / "in", 12)
-    first = start(src, tmp_path / "out", "-m", "deadly", "--workers", "2", DEADLY_PAUSE="0.2")
-    wait_for(3, tmp_path / "out", first)
+    src, dst = archives.pictures(tmp_path / "in", 12), tmp_path / "out"
+    first = start(src, dst, "-m", "deadly", "--workers", "2", DEADLY_PAUSE="0.3")
+    wait_for(3, dst, first)
     first.send_signal(how)
     code, output = ended(first)
     if how is signal.SIGKILL:
@@ -61,21 +80,21 @@ def test_a_run_that_is_stopped_goes_on(
     else:
         assert code == 130, output
         assert "the same command goes on from here" in output
-    early = archives.done(tmp_path / "out")
+    early = archives.done(dst)
     assert 2 <= len(early) < 12
-    before = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in early}
-    code, output = ended(start(src, tmp_path / "out", "-m", "deadly", "--workers", "2"))
-    assert code == 0, output
-    assert f"{12 - len(early)} done" in output
-    assert f"{len(early)} done before" in output
-    assert archives.done(tmp_path / "out") == dict.fromkeys(archives.contents(src), 1)
-    assert {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in early} == before
-    code, output = ended(start(src, tmp_path / "once", "-m", "deadly", "--workers", "0"))
-    assert archives.contents(tmp_path / "out") == archives.contents(tmp_path / "once")
-    assert not list((tmp_path / "out/.colorzoo/work").glob("*"))
+    before = {name: (dst / name).stat().st_mtime_ns for name in early}
+    summary = here(src, dst)
+    assert (summary.done, summary.kept) == (12 - len(early), len(early))
+    assert archives.done(dst) == dict.fromkeys(archives.contents(src), 1)
+    assert {name: (dst / name).stat().st_mtime_ns for name in early} == before
+    here(src, tmp_path / "once")
+    assert archives.contents(dst) == archives.contents(tmp_path / "once")
+    assert not list((dst / ".colorzoo/work").glob("*"))
 
 
-def test_workers_that_die_are_replaced(start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path) -> None:
+def test_workers_that_die_are_replaced(
+    start: Callable[..., "subprocess.Popen[str]"], here: Callable[[Path, Path], batch.Summary], tmp_path: Path
+) -> None:
     src = archives.pictures(tmp_path / "in", 6)
     archives.flat(src / "0-once.png", archives.WHITE)
     archives.flat(src / "inner/always.png", archives.BLACK)
@@ -88,7 +107,7 @@ def test_workers_that_die_are_replaced(start: Callable[..., "subprocess.Popen[st
     expected = set(archives.contents(src)) - {"inner/always.png", "bad.png"}
     assert archives.done(tmp_path / "out") == dict.fromkeys(expected, 1)
     (src / "inner/always.png").unlink()
-    assert ended(start(src, tmp_path / "once", "-m", "deadly", "--workers", "0"))[0] == 1
+    assert [record.source for record in here(src, tmp_path / "once").failed] == ["bad.png"]
     assert archives.contents(tmp_path / "out") == archives.contents(tmp_path / "once")
 
 

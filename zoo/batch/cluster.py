@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from zoo.batch.places import Folder
@@ -16,6 +15,7 @@ from zoo.errors import BatchError
 Follow = Callable[[Outcome], Sequence[Task]]
 
 _READER = 0.25  # of a core, for each task that reads ahead
+_ROUNDS = 2  # in which what Ray has lost is tried again
 _MOST_TOGETHER = 16  # tasks that one actor gets at once, and loses when it dies
 
 
@@ -36,6 +36,7 @@ class Cluster:
         self._job, self._workers, self._address, self._gpus = job, workers, address, gpus
         self._own = False
         self._levels: dict[str, int] = {}
+        self._begun: Any = None
 
     def __enter__(self) -> "Cluster":
         ray = _ray()
@@ -48,6 +49,7 @@ class Cluster:
         except BatchError:
             self._stop()
             raise
+        self._begun = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Begun).remote()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -56,55 +58,46 @@ class Cluster:
     def work(self, tasks: Iterable[Task], follow: Follow) -> Iterator[Outcome]:
         """What becomes of ``tasks``, and of those that ``follow`` from an outcome.
 
-        It goes in rounds: first films are split, then all else; what was lost with an actor, and what follows, comes
-        in the next one.
+        It goes in rounds: first films are split, then comes all else, and what follows from it in the next one.
 
         Raises:
             BatchError: Ray cannot go on.
         """
-        waiting, alone = list(tasks), False
+        waiting, lost = list(tasks), 0
         while waiting:
             now = [task for task in waiting if task.kind == "split"] or waiting
             waiting = [] if now is waiting else [task for task in waiting if task.kind != "split"]
-            left = {(task.kind, task.source, task.part): task for task in now}
-            together = 1 if alone else min(_MOST_TOGETHER, max(1, len(now) // (16 * (self._workers or 1))))
-            for outcome in self._round(now, together):
-                task = outcome.task
-                # a GIF that is found to be a film changes its kind; a block that was made twice is told of once
-                known = left.pop((task.kind, task.source, task.part), None) or left.pop(
-                    ("picture", task.source, task.part), None
-                )
-                if known is None:
+            left = {_key(task): task for task in now}
+            for outcome in self._round(now):
+                if left.pop(_key(outcome.task), None) is None:  # of a block that was made twice
                     continue
                 waiting.extend(follow(outcome))
                 yield outcome
-            if together == 1:
-                for task in left.values():
-                    outcome = Outcome(task, "the worker that had it died twice", tries=2)
-                    waiting.extend(follow(outcome))
-                    yield outcome
-                alone = False
-            else:
+            lost += bool(left)
+            if lost <= _ROUNDS:
                 waiting = [*left.values(), *waiting]
-                alone = bool(left)
+                continue
+            for task in left.values():
+                outcome = Outcome(task, "Ray has lost it again and again", tries=_ROUNDS)
+                waiting.extend(follow(outcome))
+                yield outcome
 
-    def _round(self, tasks: Sequence[Task], together: int) -> Iterator[Outcome]:
+    def _round(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         import ray
         from ray.data import ActorPoolStrategy
 
+        together = min(_MOST_TOGETHER, max(1, len(tasks) // (16 * (self._workers or 1))))
         rows = [{"task": task.to_json(), "data": b""} for task in tasks]
         data: Any = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // together))
         if not isinstance(self._job.src, Folder):
             data = data.map_batches(_read, batch_size=together, num_cpus=_READER, fn_kwargs={"job": self._job})
         data = data.map_batches(
-            ColorizeBatch,
+            _Actor,
             batch_size=together,
             compute=ActorPoolStrategy(size=min(self._workers or 1, len(rows)), max_tasks_in_flight_per_actor=2),
-            fn_constructor_args=(replace(self._job, threads=1),),
+            fn_constructor_args=(replace(self._job, threads=1), self._begun),
             num_cpus=self._share,
             num_gpus=self._gpus or None,
-            # Ray Data starts actors anew without end, and would give them what they died of without end too.
-            ray_remote_args_fn=partial(dict, max_task_retries=min(1, self._job.retries)),
         )
         data.context.max_errored_blocks = -1  # what was lost is seen by what is missing
         data.context.enable_progress_bars = False
@@ -142,6 +135,7 @@ class Cluster:
         self._own = True
 
     def _stop(self) -> None:
+        self._begun = None
         for name, level in self._levels.items():
             logging.getLogger(name).setLevel(level)
         if self._own:
@@ -149,6 +143,55 @@ class Cluster:
 
             ray.shutdown()
             self._own = False
+
+
+class _Begun:
+    """An actor that knows which items were begun and not ended: where they are begun again, their worker died.
+
+    Ray Data gives a new actor the items of a dead one, without end; this is what ends it.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def begin(self, key: str) -> int:
+        """How often it was begun now."""
+        self._counts[key] = self._counts.get(key, 0) + 1
+        return self._counts[key]
+
+    def end(self, key: str) -> None:
+        """It has an outcome."""
+        self._counts.pop(key, None)
+
+
+class _Actor(ColorizeBatch):
+    """Holds the model in a cluster.
+
+    Args:
+        job: What this run is.
+        begun: A handle of `_Begun`.
+    """
+
+    def __init__(self, job: Job, begun: Any) -> None:
+        super().__init__(job)
+        self._begun, self._deaths = begun, min(2, job.retries + 1)
+
+    def do(self, task: Task, data: bytes | None = None) -> Outcome:
+        import ray
+
+        key = repr(_key(task))
+        begun = ray.get(self._begun.begin.remote(key))
+        if begun > self._deaths:
+            outcome = Outcome(task, f"the worker that had it died {self._deaths} times", tries=self._deaths)
+        else:
+            outcome = super().do(task, data)
+        self._begun.end.remote(key)
+        return outcome
+
+
+def _key(task: Task) -> tuple[str, str, int | None]:
+    """An animated picture is the same item when it is found to be a film."""
+    return ("" if task.kind in ("picture", "film") else task.kind, task.source, task.part)
 
 
 def _read(batch: dict[str, Any], job: Job) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -246,7 +246,9 @@ class ColorizeBatch:
         folder = task.folder or films.folder_of(task.source, task.size, task.stamp)
         with self._working(folder, f"{folder}/film{PurePath(task.result).suffix}") as target:
             films.color_whole(path, target, self._colorizer, settings)
-            return self._put(task, target, task.result)
+            made = self._put(task, target, task.result)
+        self._clear(folder)
+        return made
 
     def _joined(self, task: Task, path: Path) -> Outcome:
         dst = self._job.dst
@@ -258,7 +260,14 @@ class ColorizeBatch:
             made = self._put(task, file, task.result)
         for name in names:
             dst.remove(name)
+        self._clear(task.folder)
         return made
+
+    def _clear(self, folder: str) -> None:
+        """Remove the folder in which a film was put together, once it is empty."""
+        if isinstance(self._job.dst, Folder):
+            with suppress(OSError):
+                (self._job.dst.root / folder).rmdir()
 
     @contextmanager
     def _source(self, task: Task, data: bytes | None) -> Iterator[Path]:
