@@ -201,15 +201,3 @@ def test_what_streams_cannot_do_is_refused(shards: Path, tmp_path: Path, photos:
             feed.open_feed(run_config(shards=str(shards), **options), tmp_path, 0, 1, False)
     with pytest.raises(ConfigError, match="cannot be had"):
         streams.open_source(replace(CONFIG, hub=str(photos), hub_split="nonsense"))
-
-
-def test_the_table_of_hours_is_made_of_the_measured_speeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert costs.main(["--check"]) == 0
-    speeds = json.loads(costs.SPEEDS.read_text())["entries"]
-    assert f"{1281167 * 30 / speeds[0]['images_per_second'] / 8 / 3600:,.2f}" in costs.PAGE.read_text()
-    page = tmp_path / "README.md"
-    page.write_text(costs.PAGE.read_text().replace("2,200", "2,201"))
-    monkeypatch.setattr(costs, "PAGE", page)
-    assert costs.main(["--check"]) == 1
-    assert costs.main([]) == 0
-    assert costs.main(["--check"]) == 0
