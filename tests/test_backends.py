@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import zoo
 from zoo import backends, contract, registry
 from zoo.backends import choice, export, files, kinds, likeness, network, quantizing
 from zoo.backends.choice import Measured
+from zoo.cli import app
 from zoo.colorizer import Colorizer, has_fast_bf16, inference_autocast
 from zoo.errors import OptionError
 
@@ -388,3 +390,31 @@ def test_the_record_is_written_by_a_command(tmp_path: Path, make_picture: Callab
     assert entry["pictures"] == 2
     assert 0 < entry["onnx"]["int8"] < 5
     assert ("bfloat16" in entry.get("torch", {})) == has_fast_bf16()
+
+
+def test_the_command_line_passes_them_on(
+    tmp_path: Path, make_picture: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    photo, target = tmp_path / "grey.png", tmp_path / "color.png"
+    Image.fromarray(make_picture(40, 48)).save(photo)
+    asked = []
+    attach = backends.attach
+    monkeypatch.setattr(backends, "attach", lambda model, *pair: asked.append(pair) or attach(model, *pair))
+    model = ["--model", "regression.alpha", "--backend", "onnx", "--dtype", "float32"]
+    done = CliRunner().invoke(app, ["colorize", str(photo), "--out", str(target), *model])
+    assert done.exit_code == 0, done.output
+    assert asked == [("onnx", "float32")]
+    for command in (["colorize", str(photo)], ["compare", str(photo)], ["video", str(photo)]):
+        out = [str(tmp_path / "other.mp4")] if command[0] == "video" else ["--out", str(tmp_path / "other.png")]
+        refused = CliRunner().invoke(app, [*command, *out, "--backend", "tensorrt"])
+        assert refused.exit_code == 2
+        assert "unknown backend" in refused.output
+
+
+def test_show_says_what_was_measured() -> None:
+    weights = next(w for w in registry.find("regression")[0].weights if w.tag == "alpha")
+    backends.keep(str(weights.sha256), [Measured("onnx", "int8", 12.34, 0.456)])
+    said = CliRunner().invoke(app, ["show", "regression"]).output
+    assert "12.3 ms here, CIEDE2000 0.46" in said
