@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from training import costs, feed, streams
+from training import feed, streams
 from training.config import DataConfig, LogConfig, RunConfig, TrainConfig
 from training.shards import main, write_shards
 from training.train import main as train
