@@ -1,6 +1,7 @@
 """Networks on torch, onnxruntime and OpenVINO: equal answers, the choice between them, and what is refused."""
 
 import importlib.util
+import pickle
 import threading
 import tomllib
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from zoo.backends import choice, export, files, kinds, likeness, network, quanti
 from zoo.backends.choice import Measured
 from zoo.cli import app
 from zoo.colorizer import Colorizer, has_fast_bf16, inference_autocast
-from zoo.errors import OptionError
+from zoo.errors import OptionError, ZooError
 
 FAMILIES = [name for name in registry.list_models() if name != "grayscale"]
 KEY = "0" * 64
@@ -265,7 +266,7 @@ def test_auto_takes_the_fastest_that_is_true(weighed: Colorizer[Any], without: C
     assert backends.measured(KEY)[:4] == found[:4]
     assert backends.choose(weighed) == ("openvino", "bfloat16")
     assert backends.choose(weighed, dtype="float32") == ("torch", "float32")
-    assert backends.choose(weighed, "torch") == ("torch", "bfloat16")
+    assert backends.choose(weighed, "torch") == ("torch", "float32")  # by the record alone, and there is none
     assert backends.choose(weighed, dtype="int8") == ("openvino", "int8")  # asked for by name
     without("openvino")
     assert backends.choose(weighed) == ("torch", "bfloat16")
@@ -418,3 +419,39 @@ def test_show_says_what_was_measured() -> None:
     backends.keep(str(weights.sha256), [Measured("onnx", "int8", 12.34, 0.456)])
     said = CliRunner().invoke(app, ["show", "regression"]).output
     assert "12.3 ms here, CIEDE2000 0.46" in said
+
+
+def test_auto_does_without_a_backend_that_fails(
+    cache: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = backends.key_of(zoo.load("regression.alpha", backend="torch", dtype="float32"))
+    backends.keep(key, [Measured("onnx", "float32", 1.0, 0.0), Measured("torch", "float32", 2.0, 0.0)])
+    (cache / "networks").write_text("in the way of the folder")
+    assert zoo.load("regression.alpha", dtype="float32").backend == "torch"
+    assert "torch runs it" in caplog.text
+    with pytest.raises(ZooError, match="cannot be written"):
+        zoo.load("regression.alpha", backend="onnx")
+    (cache / "networks").unlink()
+
+    def broken(*_: Any) -> Any:
+        raise ImportError("libonnxruntime.so: no such file")
+
+    monkeypatch.setattr("zoo.backends.runners.OnnxRunner.__init__", broken)
+    with pytest.raises(OptionError, match="'onnx' in float32 does not start.*libonnxruntime"):
+        zoo.load("regression.alpha", backend="onnx")
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_a_model_on_a_backend_can_go_to_another_process(backend: str, make_picture: Callable[..., Any]) -> None:
+    model = zoo.load("regression.alpha", backend=backend, dtype="float32")
+    other = pickle.loads(pickle.dumps(model))
+    assert (other.backend, other.runner is model.runner) == (backend, False)
+    picture = make_picture(48, 48)
+    np.testing.assert_array_equal(other.colorize_array(picture), model.colorize_array(picture))
+
+
+def test_on_another_device_torch_runs_it() -> None:
+    model = zoo.load("regression.alpha", backend="onnx", dtype="float32")
+    assert model.to(torch.float32).runner is not None
+    model.to("meta")
+    assert (model.backend, model.runner) == ("torch", None)
