@@ -3,6 +3,8 @@
 A model keeps its methods; only its network's forward pass is computed elsewhere, and only for inference.
 """
 
+import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -92,10 +94,20 @@ def _runner(model: Colorizer[Any], backend: str, dtype: str) -> Runner | None:
         if backend == "onnx":
             return runners.OnnxRunner(path, threads)
         precision = "bf16" if dtype == "bfloat16" else "f32"
-        return runners.OpenvinoRunner(path, threads, precision, choice.folder() / "openvino")
+        return runners.OpenvinoRunner(path, threads, precision, _place_for_compiled())
     except Exception as error:  # of whatever kind: a package that is half installed, a processor that it does not know
         raise OptionError(
             f"backend {backend!r} in {dtype} does not start",
             found=f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:300]}",
             remedy="install it anew, or use backend='torch'",
         ) from error
+
+
+def _place_for_compiled() -> Path | None:
+    """Where OpenVINO may keep what it compiled; None where nothing can be written: then it compiles anew each time."""
+    place = choice.folder() / "openvino"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return place if os.access(place, os.W_OK) else None
