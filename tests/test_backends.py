@@ -463,3 +463,17 @@ def test_openvino_needs_no_place_for_what_it_compiled(cache: Path, make_picture:
     model = zoo.load("regression.alpha", backend="openvino", dtype="float32")
     assert model.backend == "openvino"
     assert model.colorize_array(make_picture(48, 48)).shape == (48, 48, 3)
+
+
+def test_a_network_without_a_source_file_is_made_again_when_its_code_changes() -> None:
+    found = []
+    for factor in (1, 2):
+        families: dict[str, Any] = {"torch": torch}
+        exec(f"class Made(torch.nn.Conv2d):\n def forward(self, x): return super().forward({factor} * x)", families)
+        families["Made"].__module__ = "not_a_module"  # as in a notebook
+        torch.manual_seed(0)
+        model = _model("regression")
+        first = next(m for m in model.modules() if type(m) is torch.nn.Conv2d)
+        first.__class__ = families["Made"]
+        found.append(files._fingerprint(model))
+    assert found[0] != found[1]
