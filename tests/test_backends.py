@@ -1,6 +1,7 @@
 """Networks on torch, onnxruntime and OpenVINO: equal answers, the choice between them, and what is refused."""
 
 import importlib.util
+import pickle
 import threading
 import tomllib
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from zoo.backends import choice, export, files, kinds, likeness, network, quanti
 from zoo.backends.choice import Measured
 from zoo.cli import app
 from zoo.colorizer import Colorizer, has_fast_bf16, inference_autocast
-from zoo.errors import OptionError
+from zoo.errors import OptionError, ZooError
 
 FAMILIES = [name for name in registry.list_models() if name != "grayscale"]
 KEY = "0" * 64
@@ -265,7 +266,7 @@ def test_auto_takes_the_fastest_that_is_true(weighed: Colorizer[Any], without: C
     assert backends.measured(KEY)[:4] == found[:4]
     assert backends.choose(weighed) == ("openvino", "bfloat16")
     assert backends.choose(weighed, dtype="float32") == ("torch", "float32")
-    assert backends.choose(weighed, "torch") == ("torch", "bfloat16")
+    assert backends.choose(weighed, "torch") == ("torch", "float32")  # by the record alone, and there is none
     assert backends.choose(weighed, dtype="int8") == ("openvino", "int8")  # asked for by name
     without("openvino")
     assert backends.choose(weighed) == ("torch", "bfloat16")
@@ -418,3 +419,61 @@ def test_show_says_what_was_measured() -> None:
     backends.keep(str(weights.sha256), [Measured("onnx", "int8", 12.34, 0.456)])
     said = CliRunner().invoke(app, ["show", "regression"]).output
     assert "12.3 ms here, CIEDE2000 0.46" in said
+
+
+def test_auto_does_without_a_backend_that_fails(
+    cache: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = backends.key_of(zoo.load("regression.alpha", backend="torch", dtype="float32"))
+    backends.keep(key, [Measured("onnx", "float32", 1.0, 0.0), Measured("torch", "float32", 2.0, 0.0)])
+    (cache / "networks").write_text("in the way of the folder")
+    assert zoo.load("regression.alpha", dtype="float32").backend == "torch"
+    assert "torch runs it" in caplog.text
+    with pytest.raises(ZooError, match="cannot be written"):
+        zoo.load("regression.alpha", backend="onnx")
+    (cache / "networks").unlink()
+
+    def broken(*_: Any) -> Any:
+        raise ImportError("libonnxruntime.so: no such file")
+
+    monkeypatch.setattr("zoo.backends.runners.OnnxRunner.__init__", broken)
+    with pytest.raises(OptionError, match="does not start"):
+        zoo.load("regression.alpha", backend="onnx")
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_a_model_on_a_backend_can_go_to_another_process(backend: str, make_picture: Callable[..., Any]) -> None:
+    model = zoo.load("regression.alpha", backend=backend, dtype="float32")
+    other = pickle.loads(pickle.dumps(model))
+    assert (other.backend, other.runner is model.runner) == (backend, False)
+    picture = make_picture(48, 48)
+    np.testing.assert_array_equal(other.colorize_array(picture), model.colorize_array(picture))
+
+
+def test_on_another_device_torch_runs_it() -> None:
+    model = zoo.load("regression.alpha", backend="onnx", dtype="float32")
+    assert model.to(torch.float32).runner is not None
+    model.to("meta")
+    assert (model.backend, model.runner) == ("torch", None)
+
+
+def test_openvino_needs_no_place_for_what_it_compiled(cache: Path, make_picture: Callable[..., Any]) -> None:
+    cache.mkdir(parents=True)
+    (cache / "openvino").write_text("in the way of the folder")
+    model = zoo.load("regression.alpha", backend="openvino", dtype="float32")
+    assert model.backend == "openvino"
+    assert model.colorize_array(make_picture(48, 48)).shape == (48, 48, 3)
+
+
+def test_a_network_without_a_source_file_is_made_again_when_its_code_changes() -> None:
+    found = []
+    for factor in (1, 2):
+        families: dict[str, Any] = {"torch": torch}
+        exec(f"class Made(torch.nn.Conv2d):\n def forward(self, x): return super().forward({factor} * x)", families)
+        families["Made"].__module__ = "not_a_module"  # as in a notebook
+        torch.manual_seed(0)
+        model = _model("regression")
+        first = next(m for m in model.modules() if type(m) is torch.nn.Conv2d)
+        first.__class__ = families["Made"]
+        found.append(files._fingerprint(model))
+    assert found[0] != found[1]

@@ -3,7 +3,7 @@
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -495,6 +495,13 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         """As of every module; other weights are torch's to run, in full precision."""
         self.detach_backend()
         return super().load_state_dict(*args, **kwargs)
+
+    def _apply(self: SelfT, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SelfT:
+        """As of every module, behind its ``to``; on other devices than the CPU, torch runs it."""
+        super()._apply(fn, recurse)
+        if self.device.type != "cpu" and self.backend != "torch":
+            self.detach_backend()
+        return self
 
     def detach_backend(self) -> None:
         """Run on torch in float32 again; what `zoo.backends.attach` undoes."""

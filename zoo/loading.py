@@ -1,6 +1,7 @@
 """Models ready for use: a name becomes a network with its weights."""
 
 import json
+import logging
 import os
 import re
 from dataclasses import replace
@@ -19,6 +20,8 @@ from zoo.digests import verify_sha256
 from zoo.errors import ConfigError, OptionError, UnknownModelError, WeightsError, ZooError
 from zoo.hub import CONFIG_FILE, STATE_FILE
 from zoo.spec import ModelSpec, WeightsSpec, config_from_mapping
+
+_log = logging.getLogger(__name__)
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
 _CONFIG_KEYS = {"format_version", "model", "config", "parts"}
@@ -50,9 +53,10 @@ def load(
         family: What it must be one of.
         backend: What runs the network: ``torch``, ``onnx`` or ``openvino``, the last two on the CPU alone and once
             installed. ``auto`` is the fastest that `colorzoo bench` found on this machine and that paints what torch
-            paints in float32 (to a mean CIEDE2000 below 0.5); torch where nothing was measured.
+            paints in float32 (to a mean CIEDE2000 below 0.5); torch where nothing was measured or that one fails.
         dtype: What it computes in: ``float32``, ``bfloat16`` (torch, openvino) or ``int8`` (onnx, openvino). ``auto``
-            goes by the same measurements, else it is bfloat16 where the CPU has it and the weights' record allows it.
+            goes by the same measurements, else, and always where ``backend`` is ``torch``, it is bfloat16 where the CPU
+            has it and the weights' record allows it.
             The weights themselves stay in float32.
 
     Raises:
@@ -80,7 +84,15 @@ def load(
         model = model.to(memory_format=torch.channels_last)  # what convolutions are fastest in
     except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
         raise OptionError(f"device {str(device)!r} cannot be used", found=str(error).splitlines()[0]) from error
-    return backends.attach(model, *backends.choose(model, backend, dtype))
+    chosen = backends.choose(model, backend, dtype)
+    try:
+        return backends.attach(model, *chosen)
+    except ZooError as error:
+        if backend != kinds.AUTO or chosen[0] == "torch" or dtype == "int8":
+            raise
+        # Nobody asked for that backend: a full disk or a broken package is no reason to be without colors.
+        _log.warning("%s: torch runs it, since %s, the fastest here, cannot: %s", name, chosen[0], error)
+        return backends.attach(model, *backends.choose(model, "torch", dtype))
 
 
 def name_and_style(text: str) -> tuple[str, str | None]:

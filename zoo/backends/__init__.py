@@ -3,6 +3,8 @@
 A model keeps its methods; only its network's forward pass is computed elsewhere, and only for inference.
 """
 
+import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -58,8 +60,8 @@ def attach(model: Colorizer[Any], backend: str, dtype: str) -> Colorizer[Any]:
         dtype: ``float32``, ``bfloat16`` or ``int8``; not each backend has each.
 
     Raises:
-        OptionError: Not a pair that there is or that is installed, not a model on the CPU, or a network that cannot
-            be exported.
+        OptionError: Not a pair that there is or that is installed, not a model on the CPU, a network that cannot be
+            exported, or a backend that does not start.
         WeightsError: The cache cannot be written.
     """
     kinds.check(backend, dtype)
@@ -88,7 +90,24 @@ def _runner(model: Colorizer[Any], backend: str, dtype: str) -> Runner | None:
         return None  # nothing that could be faster elsewhere
     path = network_file(model, "int8" if dtype == "int8" else "float32")
     threads = torch.get_num_threads()
-    if backend == "onnx":
-        return runners.OnnxRunner(path, threads)
-    precision = "bf16" if dtype == "bfloat16" else "f32"
-    return runners.OpenvinoRunner(path, threads, precision, choice.folder() / "openvino")
+    try:
+        if backend == "onnx":
+            return runners.OnnxRunner(path, threads)
+        precision = "bf16" if dtype == "bfloat16" else "f32"
+        return runners.OpenvinoRunner(path, threads, precision, _place_for_compiled())
+    except Exception as error:  # of whatever kind: a package that is half installed, a processor that it does not know
+        raise OptionError(
+            f"backend {backend!r} in {dtype} does not start",
+            found=f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:300]}",
+            remedy="install it anew, or use backend='torch'",
+        ) from error
+
+
+def _place_for_compiled() -> Path | None:
+    """Where OpenVINO may keep what it compiled; None where nothing can be written: then it compiles anew each time."""
+    place = choice.folder() / "openvino"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return place if os.access(place, os.W_OK) else None

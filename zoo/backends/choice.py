@@ -102,7 +102,8 @@ def choose(model: Colorizer[Any], backend: str = kinds.AUTO, dtype: str = kinds.
     """The backend and the dtype that a model shall run on.
 
     ``auto`` is the fastest of what `measured` knows, is installed, and lies below `BOUND` from torch in float32.
-    Where nothing was measured, it is torch, in bfloat16 where the CPU has it and the weights' record allows it.
+    Where nothing was measured, or torch is asked for, it is torch, in bfloat16 where the CPU has it and the weights'
+    record allows it.
 
     Args:
         model: Where it lies decides too: only torch runs elsewhere than on the CPU.
@@ -127,8 +128,8 @@ def choose(model: Colorizer[Any], backend: str = kinds.AUTO, dtype: str = kinds.
     if not on_cpu:
         return "torch", "float32" if dtype == kinds.AUTO else dtype
     key = key_of(model)
-    by_record = backend == "torch" and recorded(key, "torch", "bfloat16") is not None  # the same on every day
-    if not by_record and (best := _fastest(key, backend, dtype)):
+    # Who names torch, as what makes published figures does, gets the same on every day.
+    if backend != "torch" and (best := _fastest(key, backend, dtype)):
         return best
     if backend == kinds.AUTO:
         backend = "torch" if dtype != "int8" else _first_with_int8()

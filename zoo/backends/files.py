@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import json
 import logging
+import marshal
 import uuid
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,17 @@ def _digest_path(path: Path) -> Path:
 def _fingerprint(model: Colorizer[Any]) -> str:
     """Changes with anything that a file in the cache depends on beside the weights."""
     digest = hashlib.sha256(json.dumps([kinds.versions(), export.OPSET, str(model.config)]).encode())
-    sources = {inspect.getsourcefile(type(module)) for module in model.modules()}
-    for source in sorted({__file__, inspect.getfile(export), *(s for s in sources if s and "/torch/" not in s)}):
-        digest.update(Path(source).read_bytes())
+    classes = {type(module) for module in model.modules() if not type(module).__module__.startswith("torch.")}
+    written = sorted({Path(__file__).read_bytes(), Path(inspect.getfile(export)).read_bytes(), *map(_text_of, classes)})
+    for text in written:
+        digest.update(text)
     return digest.hexdigest()
+
+
+def _text_of(cls: type) -> bytes:
+    """The file that a class is written in; of one that was made in a running program, as in a notebook, its code."""
+    try:
+        return Path(str(inspect.getsourcefile(cls))).read_bytes()
+    except (TypeError, OSError):
+        functions = [getattr(member, "__code__", None) for member in vars(cls).values()]
+        return b"".join(marshal.dumps(code) for code in functions if code is not None)

@@ -14,14 +14,21 @@ from zoo.backends.network import nested
 class _Shared:
     """A network that cannot be changed, so that copies of a model may share it."""
 
+    _made_of: tuple[Any, ...]
+
     def __deepcopy__(self, memo: Any) -> "_Shared":
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For other processes on this machine, which make the network of the same file."""
+        return type(self), self._made_of
 
 
 class OnnxRunner(_Shared):
     """An ONNX file on onnxruntime."""
 
     def __init__(self, path: Path, threads: int) -> None:
+        self._made_of = path, threads
         self._session = onnx_session(str(path), threads)
         self._input = self._session.get_inputs()[0].name
         self._names = [output.name for output in self._session.get_outputs()]
@@ -45,6 +52,7 @@ class OpenvinoRunner(_Shared):
     def __init__(self, content: bytes | Path, threads: int, precision: str, cache: Path | None = None) -> None:
         import openvino
 
+        self._made_of = content, threads, precision, cache
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": threads,

@@ -100,7 +100,9 @@ def threads_of(text: str, every: int) -> tuple[int, ...]:
     for part in _parts(text):
         number = every if part.lower() == "all" else int(part) if part.isascii() and part.isdigit() else 0
         if not 1 <= number <= _MOST_THREADS:
-            raise OptionError("bad threads", found=part, expected="numbers from 1 on, or all, with commas between")
+            raise OptionError(
+                "bad threads", found=part, expected=f"numbers from 1 to {_MOST_THREADS}, or all, with commas between"
+            )
         found.add(number)
     if not found:
         raise OptionError("bad threads", found=repr(text), expected="such as 1,all")

@@ -69,7 +69,7 @@ def _colorize_and_report(task: str) -> None:
 
     asked = json.loads(task)
     torch.set_num_threads(asked["threads"])
-    model = load(asked["model"])
+    model = load(asked["model"], backend="torch")  # whatever was measured here, as everywhere in the evaluator
     clips: dict[str, dict[str, float]] = {}
     failed: dict[str, str] = {}
     for name, path in asked["clips"].items():
