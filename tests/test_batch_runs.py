@@ -186,6 +186,7 @@ def test_results_inside_the_sources_are_no_sources(src: Path) -> None:
         ({"workers": -1}, OptionError, "bad number of workers"),
         ({"retries": -1}, OptionError, "retries"),
         ({"address": "auto"}, OptionError, "of the engine ray"),
+        ({"segment": float("nan")}, OptionError, "not below 0; found: 2, nan and"),
         ({"backend": "tpu"}, OptionError, "unknown backend"),
         ({"only": "films"}, ImageError, "no pictures in"),
     ],
@@ -193,7 +194,7 @@ def test_results_inside_the_sources_are_no_sources(src: Path) -> None:
 def test_bad_calls_write_nothing(src: Path, dst: Path, options: Any, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         run(src, dst, **options)
-    assert not archives.contents(dst)
+    assert not dst.exists()
 
 
 def test_weights_are_part_of_the_settings(src: Path, dst: Path, tiny: Any, tmp_path: Path) -> None:
@@ -301,3 +302,8 @@ def test_a_disk_that_is_full_for_the_list_of_failures_too(
         monkeypatch.setattr(places.Folder, name, full)
     with pytest.raises(BatchError, match="No space left on device; the same command goes on from here"):
         run(src, dst)
+
+
+def test_workers_cannot_share_the_memory_of_one_process(src: Path) -> None:
+    with pytest.raises(BatchError, match="memory://there: is seen by this process alone"):
+        run(src, "memory://there", workers=1)
