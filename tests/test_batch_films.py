@@ -39,8 +39,7 @@ def assert_same_film(one: Path, other: Path) -> None:
     assert clips.packets(one, "audio") == clips.packets(other, "audio")
 
 
-def test_a_film_is_split_and_joined(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cut_into_scenes(monkeypatch)
+def test_a_film_is_split_and_joined(film: Path, tmp_path: Path) -> None:
     archives.pictures(tmp_path / "in", 1)
     seen: list[batch.Progress] = []
     summary = run(tmp_path / "in", tmp_path / "out", progress=seen.append)

@@ -6,13 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import archives
 import pytest
 
 from zoo import batch
+from zoo.batch import local, places, work
+from zoo.batch.settings import Settings
 
 pytestmark = pytest.mark.slow
 
@@ -134,3 +138,18 @@ def _lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (ProcessLookupError, FileNotFoundError):
         return False
+
+
+def test_a_worker_that_dies_when_it_has_told_of_all_is_no_failure(tmp_path: Path) -> None:
+    folder = places.Folder(str(tmp_path))
+    given = deque([work.Task("picture", "a.png", "a.png")])
+
+    def said() -> work.Outcome | None:
+        return work.Outcome(given.popleft()) if given else None
+
+    worker = SimpleNamespace(given=given, said=said, process=SimpleNamespace(is_alive=lambda: False))
+    engine = local.Local(work.Job(folder, folder, Settings()), 1)
+    engine._workers = [worker]  # type: ignore[list-item]
+    heard = list(engine._heard(worker, deque()))  # type: ignore[arg-type]
+    assert [outcome.error for outcome in heard] == [None]
+    assert engine._workers == []

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fsspec
@@ -178,3 +179,17 @@ def test_what_a_killed_run_left_is_swept_away(tmp_path: Path) -> None:
     (scratch / "half.png").write_bytes(b"x")
     with leases.held(place):
         assert not scratch.exists()
+
+
+@pytest.mark.parametrize(("owner", "renewed"), [("own", True), ("other", False)])
+def test_a_run_that_slept_leaves_the_lease_to_who_took_over(
+    owner: str, renewed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = places.place("memory://slept")
+    assert isinstance(place, places.Store)
+    place.write(leases._LEASE, json.dumps({"id": owner, "renewed": 0}).encode())
+    turns = iter([False, True])
+    ended = SimpleNamespace(wait=lambda _: next(turns))
+    leases._renew(place, {"id": "own"}, ended)  # type: ignore[arg-type]
+    found = leases._other(place)
+    assert (found["id"], found["renewed"] > 0) == (owner, renewed)

@@ -1,6 +1,7 @@
 """A Ray cluster of two workers makes what one process makes, whatever dies."""
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 
 from zoo import batch
 from zoo.batch import cluster
+from zoo.batch.places import Folder
+from zoo.batch.settings import Settings
+from zoo.batch.work import Job
 from zoo.errors import BatchError
 
 pytestmark = [
@@ -120,3 +124,14 @@ def test_no_such_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(BatchError, match=r"Ray is not installed; .*pip install 'colorzoo\[ray\]'"):
         run(src, tmp_path / "out", model="grayscale", engine="ray")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "127.0.0.1:99999", "auto"])
+def test_nobody_at_an_address_is_told_at_once(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # and does not listen
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free.getsockname()[1]}")
+        address = address.format(free.getsockname()[1])
+        job = Job(Folder("/in"), Folder("/out"), Settings())
+        with pytest.raises(BatchError, match=f"no Ray cluster at {address}; found"):
+            cluster.Cluster(job, 1, address=address)._start(None)  # Ray is not asked

@@ -1,5 +1,6 @@
 """What a run does, and the next one; in this process, where not said otherwise."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,7 @@ def test_results_inside_the_sources_are_no_sources(src: Path) -> None:
         ({"workers": -1}, OptionError, "bad number of workers"),
         ({"retries": -1}, OptionError, "retries"),
         ({"address": "auto"}, OptionError, "of the engine ray"),
+        ({"segment": float("nan")}, OptionError, "not below 0; found: 2, nan and"),
         ({"backend": "tpu"}, OptionError, "unknown backend"),
         ({"only": "films"}, ImageError, "no pictures in"),
     ],
@@ -192,7 +194,7 @@ def test_results_inside_the_sources_are_no_sources(src: Path) -> None:
 def test_bad_calls_write_nothing(src: Path, dst: Path, options: Any, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         run(src, dst, **options)
-    assert not archives.contents(dst)
+    assert not dst.exists()
 
 
 def test_weights_are_part_of_the_settings(src: Path, dst: Path, tiny: Any, tmp_path: Path) -> None:
@@ -256,3 +258,52 @@ def test_the_command(src: Path, dst: Path) -> None:
     refused = call("--saturation", "0.5")
     assert refused.exit_code == 2
     assert "error: " in refused.output
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_no_result_comes_where_a_source_lies(src: Path, dst: Path, force: bool) -> None:
+    before = archives.contents(src)
+    dst.mkdir()
+    (dst / "inner").symlink_to(src / "inner")
+    for source, place in ((src, dst), (src / "001.png", src)):
+        with pytest.raises(BatchError, match=r"the result would overwrite a source; choose another place"):
+            run(source, place, force=force)
+    assert archives.contents(src) == before
+
+
+def test_results_may_lie_behind_links(src: Path, dst: Path, tmp_path: Path) -> None:
+    dst.mkdir()
+    (tmp_path / "disk").mkdir()
+    (dst / "inner").symlink_to(tmp_path / "disk")
+    (dst / "circle").symlink_to(dst)
+    assert run(src, dst).done == 4
+    assert run(src, dst).kept == 4
+    (tmp_path / "disk" / "000.png").unlink()
+    assert run(src, dst).done == 1
+
+
+def test_a_place_that_takes_nothing_is_told(src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(BatchError, match="cannot be written to; found: Read-only file system"):
+        run(src, dst)
+
+
+def test_a_disk_that_is_full_for_the_list_of_failures_too(
+    src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (src / "zero.png").touch()
+    for name in ("put", "write"):
+        monkeypatch.setattr(places.Folder, name, full)
+    with pytest.raises(BatchError, match="No space left on device; the same command goes on from here"):
+        run(src, dst)
+
+
+def test_workers_cannot_share_the_memory_of_one_process(src: Path) -> None:
+    with pytest.raises(BatchError, match="memory://there: is seen by this process alone"):
+        run(src, "memory://there", workers=1)

@@ -4,13 +4,15 @@ import csv
 import io
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any, Protocol
 
 from zoo import images
 from zoo.batch import films, settings, work
 from zoo.batch.manifest import Header, Manifest, Record
-from zoo.batch.places import WORK, Entry, Place, inside
+from zoo.batch.places import WORK, Entry, Folder, Place, inside
 from zoo.batch.work import Job, Outcome, Task
 from zoo.errors import BatchError
 
@@ -127,6 +129,7 @@ class Archive:
         self._left: dict[str, set[int]] = {}  # segments of films that are under way
         sizes = job.dst.sizes()
         names = _result_names([entry.name for entry in entries])
+        self._check_sources_stay(entries, names)
         if not force:
             self._check_source()
             if not manifest.headers:
@@ -155,9 +158,10 @@ class Archive:
             self.summary.failed.append(record)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._manifest.close()
-        self._list_failures()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with suppress(OSError) if kind is not None else nullcontext():  # what ended the run is told, as of a full disk
+            self._manifest.close()
+            self._list_failures()
 
     def work(self, engine: Engine, progress: Callable[[Progress], None] | None) -> None:
         """Do what is to be done.
@@ -305,6 +309,20 @@ class Archive:
                 remedy="choose another place; or by force, if these are the same files under a new name",
             )
 
+    def _check_sources_stay(self, entries: Sequence[Entry], names: Sequence[str | None]) -> None:
+        """No result may come where a source lies, by whatever links; not by force either."""
+        src, dst = cache(partial(_folder_key, self._job.src)), cache(partial(_folder_key, self._job.dst))
+        sources = {(src(folder), name) for folder, _, name in (entry.name.rpartition("/") for entry in entries)}
+        for entry, result in zip(entries, names, strict=True):
+            for path in _may_write(result, entry):
+                folder, _, name = path.rpartition("/")
+                key = dst(folder)
+                if key is not None and (key, name) in sources:
+                    raise BatchError(
+                        f"{self._job.dst.address(path)}: the result would overwrite a source",
+                        remedy="choose another place for the results",
+                    )
+
     def _check_free(self, names: list[str], sizes: dict[str, int]) -> None:
         taken = [name for name in names if name in sizes]
         if taken:
@@ -353,6 +371,17 @@ def _may_write(result: str | None, entry: Entry) -> list[str]:
     """The names that an item may be written to; which one, its content says."""
     animated = [entry.name] if films.may_be_animated(entry.name) else []
     return list({*animated, *([] if result is None else [result])})
+
+
+def _folder_key(place: Place, folder: str) -> object:
+    """Tells a folder of a place from all others; None where there is none yet."""
+    if not isinstance(place, Folder):
+        return place.address(folder).rstrip("/")
+    try:
+        status = (place.root / folder).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _some(names: Sequence[str]) -> str:

@@ -3,10 +3,12 @@
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from zoo.batch.places import Folder
 from zoo.batch.work import ColorizeBatch, Job, Outcome, Task, read_ahead
@@ -16,6 +18,7 @@ Follow = Callable[[Outcome], Sequence[Task]]
 
 _READER = 0.25  # of a core, for each task that reads ahead
 _ROUNDS = 2  # in which what Ray has lost is tried again
+_ANSWERS = 10.0  # seconds in which a cluster has to
 _MOST_TOGETHER = 16  # tasks that one actor gets at once, and loses when it dies
 
 
@@ -123,8 +126,9 @@ class Cluster:
         if self._address is None:
             options["include_dashboard"] = False
         try:
+            _reach(os.environ.get("RAY_ADDRESS", "") if self._address == "auto" else self._address or "")
             ray.init(**options, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise BatchError(
                 f"no Ray cluster at {self._address or 'this machine'}",
                 found=str(error).splitlines()[0],
@@ -198,6 +202,18 @@ def _read(batch: dict[str, Any], job: Job) -> dict[str, Any]:
     """Pictures of a store are read by other processes than those that colour them."""
     tasks = [Task.from_json(str(text)) for text in batch["task"]]
     return {"task": batch["task"], "data": [read_ahead(job, task) or b"" for task in tasks]}
+
+
+def _reach(address: str) -> None:
+    """Knock at ``host:port`` or ``ray://host:port``: where nobody is, Ray would go on knocking for many minutes.
+
+    Raises:
+        OSError: Nobody answers.
+        ValueError: It has no such form.
+    """
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    if parts.hostname and parts.port:
+        socket.create_connection((parts.hostname, parts.port), timeout=_ANSWERS).close()
 
 
 def _ray() -> Any:

@@ -19,6 +19,7 @@ SUFFIXES = frozenset(
 )
 _WRITTEN = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})  # as zoo.video.sink, which needs PyAV, has it
 _ANIMATED = frozenset({".gif", ".webp"})  # pictures or films, as their content says
+_SHORTEST = 2.0  # seconds of a segment, at least; less where they are to be shorter than twice that
 _FALLBACK = ".mkv"  # holds every kind of sound and subtitles
 
 
@@ -83,7 +84,7 @@ def split(path: Path, model: "Colorizer[Any]", settings: "Settings", longest: fl
     except av.FFmpegError:
         pass  # which is told of better by who reads it
     size = settings.options.get("working_size")
-    found = segments.split(path, model=model, working_size=size, longest=longest)
+    found = segments.split(path, model=model, working_size=size, longest=longest, shortest=min(_SHORTEST, longest / 2))
     return [asdict(segment) for segment in found] if len(found) > 1 else []
 
 

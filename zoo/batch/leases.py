@@ -1,5 +1,6 @@
 """One run at a time for a place of results: a lock in a folder, a lease that is renewed in a store of objects."""
 
+import errno
 import json
 import os
 import secrets
@@ -13,6 +14,8 @@ from typing import Any
 from zoo.batch.places import WORK, Folder, Place, Store
 from zoo.errors import BatchError
 
+# What a place says that takes nothing: it may not be written, cannot be, or is full.
+_REFUSED = {getattr(errno, name, -1) for name in ("EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "ENAMETOOLONG")}
 _LEASE = f"{WORK}/lease.json"
 _RENEWED, _LASTS = 20.0, 120.0  # seconds
 
@@ -29,7 +32,9 @@ def held(place: Place) -> Iterator[None]:
     try:
         with _locked(place) if isinstance(place, Folder) else _leased(place):
             yield
-    except PermissionError as error:
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
         raise BatchError(f"{place.text}: cannot be written to", found=error.strerror or error) from error
 
 
@@ -84,7 +89,8 @@ def _leased(place: Place) -> Iterator[None]:
 def _renew(place: Store, owner: dict[str, Any], ended: threading.Event) -> None:
     while not ended.wait(_RENEWED):
         with suppress(OSError):  # the next time, then
-            place.write(_LEASE, _lease(owner))
+            if _other(place).get("id") in (owner["id"], None):  # not that of who took over from one that slept
+                place.write(_LEASE, _lease(owner))
 
 
 def _lease(owner: dict[str, Any]) -> bytes:

@@ -119,6 +119,8 @@ class Local:
         while (outcome := worker.said()) is not None:  # what it said between the last look and its end
             yield outcome
         self._workers.remove(worker)
+        if not worker.given:  # it has told of all it had, and died only then
+            return
         self._in_a_row += 1
         culprit, *others = worker.given
         waiting.extendleft(reversed(others))

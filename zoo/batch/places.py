@@ -123,15 +123,7 @@ class Folder(Place):
 
     def sizes(self) -> dict[str, int]:
         """As of `Place`."""
-        found: dict[str, int] = {}
-        for folder, folders, files in os.walk(self.root):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            inside = PurePath(folder).relative_to(self.root)
-            for file in files:
-                if not file.startswith("."):
-                    with suppress(OSError):
-                        found[(inside / file).as_posix()] = (Path(folder) / file).stat().st_size
-        return found
+        return dict(planning.sizes(self.text))
 
     def names(self, folder: str) -> list[str]:
         """As of `Place`."""

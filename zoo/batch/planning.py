@@ -95,6 +95,26 @@ def find(
     return found
 
 
+def sizes(folder: StrPath, name: str = "", above: frozenset[Identity] = frozenset()) -> Iterator[tuple[str, int]]:
+    """Name and bytes of all files below a folder that are not hidden.
+
+    Links are followed, as to another disk, but not back into a folder they lie in. What cannot be read is not there.
+    """
+    with suppress(OSError):
+        status = Path(folder).stat()
+        identity = status.st_dev, status.st_ino
+        if identity in above:
+            return
+        with os.scandir(folder) as found:
+            entries = [entry for entry in found if not entry.name.startswith(".")]
+        for entry in entries:
+            with suppress(OSError):
+                if entry.is_dir():
+                    yield from sizes(entry.path, f"{name}{entry.name}/", above | {identity})
+                else:
+                    yield f"{name}{entry.name}", entry.stat().st_size
+
+
 def plan(inputs: Sequence[StrPath], out: StrPath) -> list[Item]:
     """Which file becomes which; touches nothing.
 

@@ -12,7 +12,7 @@ from zoo.batch.local import Here, Local, default_workers
 from zoo.batch.manifest import Header, Manifest
 from zoo.batch.settings import Settings
 from zoo.batch.work import Job
-from zoo.errors import OptionError
+from zoo.errors import BatchError, OptionError
 
 __all__ = ["Progress", "Summary", "run"]
 
@@ -117,9 +117,10 @@ def run(
         crf=crf,
         preset=preset,
     )
-    _check(engine, workers, retries, only, segment)
+    _check(engine, workers, address, gpus, retries, only, segment)
     began = time.perf_counter()
     job = Job(places.source(src), places.place(dst), chosen, retries, segment, None if workers == 0 else 1)
+    _check_seen(job, workers)
     entries = list_sources(job.src, job.dst, only)
     chosen.check(films=any(films.is_film(entry.name) for entry in entries))
     described = chosen.described()
@@ -136,15 +137,28 @@ def run(
     return archive.summary
 
 
-def _check(engine: str, workers: int | None, retries: int, only: str | None, segment: float) -> None:
+def _check(
+    engine: str, workers: int | None, address: str | None, gpus: float, retries: int, only: str | None, segment: float
+) -> None:
     for name, value, known in (("engine", engine, ENGINES), ("only", only, (None, *ONLY))):
         if value not in known:
             raise OptionError(f"unknown {name}", found=value, expected=" or ".join(str(k) for k in known if k))
     least = 0 if engine == "local" else 1
     if workers is not None and workers < least:
         raise OptionError("bad number of workers", found=workers, expected=f"at least {least}")
-    if retries < 0 or segment < 0:
-        raise OptionError("retries and segment are not below 0", found=f"{retries} and {segment}")
+    if engine == "local" and (address is not None or gpus):
+        raise OptionError("address and gpus are of the engine ray", remedy="engine='ray', or leave them out")
+    if retries < 0 or not segment >= 0 or not gpus >= 0:
+        raise OptionError("retries, segment and gpus are not below 0", found=f"{retries}, {segment} and {gpus}")
+
+
+def _check_seen(job: Job, workers: int | None) -> None:
+    """Refuse what other processes do not see: they would say that all is done, and it would be gone."""
+    for place in (job.src, job.dst):
+        if workers != 0 and place.text.startswith("memory://"):
+            raise BatchError(
+                f"{place.text}: is seen by this process alone", remedy="workers=0, or a place that all workers see"
+            )
 
 
 def _engine(
@@ -154,8 +168,6 @@ def _engine(
         from zoo.batch.cluster import Cluster
 
         return Cluster(job, workers, address=address, gpus=gpus)
-    if address is not None or gpus:
-        raise OptionError("address and gpus are of the engine ray", remedy="engine='ray', or leave them out")
     if workers == 0:
         return Here(job)
     return Local(job, workers or default_workers(job.settings.device))
