@@ -1,11 +1,14 @@
 """A Ray cluster of two workers makes what one process makes, whatever dies."""
 
+import importlib
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import archives
+import fsspec
 import pytest
 
 from zoo import batch
@@ -35,6 +38,7 @@ def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for key, value in archives.environment(site, mark, **more).items():
         if os.environ.get(key) != value:
             patch.setenv(key, value)
+    fsspec.register_implementation("shelf", "shelf_store.Shelf", clobber=True)  # likewise for stores
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
     yield mark
     ray.shutdown()
@@ -46,8 +50,8 @@ def run(src: object, dst: object, **options: object) -> batch.Summary:
 
 
 def test_nothing_is_lost_or_doubled_when_actors_die(ray: Path, registry_sandbox: None, tmp_path: Path) -> None:
-    import deadly  # type: ignore[import-not-found]  # noqa: F401 - this process looked for plug-ins before
-
+    sys.modules.pop("deadly", None)  # registered by another test, and forgotten with its registry
+    importlib.import_module("deadly")  # this process may have looked for plug-ins before
     src = archives.pictures(tmp_path / "in", 8)
     archives.flat(src / "0-once.png", archives.WHITE)
     archives.flat(src / "always.png", archives.BLACK)
@@ -118,8 +122,6 @@ def test_readers_have_a_core_left(machines: list[int], workers: int | None, expe
 
 
 def test_no_such_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     src = archives.pictures(tmp_path / "in", 1)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(BatchError, match=r"Ray is not installed; .*pip install 'colorzoo\[ray\]'"):

@@ -92,7 +92,7 @@ def L() -> Tensor:
 
 def test_teachers_answer_with_their_mean(L: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     models = {"one": tiny(1), "two": tiny(2)}
-    monkeypatch.setattr("zoo.load", models.__getitem__)
+    monkeypatch.setattr("zoo.load", lambda name, backend: models[name])
     teachers = Teachers({"faithful": ("one", "two"), "vivid": ("two",)}, tiny(3), torch.device("cpu"))
     taught = teachers.answers(L, torch.Size((16, 16)))
     with torch.no_grad():

@@ -2,8 +2,8 @@
 
 A border lies only where `FilmColorizer` begins a scene by brightness alone, as it does at nearly every cut. There it
 forgets all it knew, so that what follows is coloured as if the film began there, and the joined film is the one that
-an undivided run would have made: each frame at its time, luma and chroma alike. A shot without a cut is never divided,
-however long it is.
+an undivided run would have made: each frame at its time, luma and chroma alike (but for how a lossy encoder, which
+starts anew there, rounds them). A shot without a cut is never divided, however long it is.
 
     segments = split("film.mkv", model="fusion")
     for segment in segments:  # or by many workers, each with the film at hand
