@@ -498,7 +498,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
 
     def _apply(self: SelfT, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SelfT:
         """As of every module, behind its ``to``; on other devices than the CPU, torch runs it."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if self.device.type != "cpu" and self.backend != "torch":
             self.detach_backend()
         return self
