@@ -130,12 +130,13 @@ element.addEventListener('click', event => {
 @cache
 def _pages(folder: Path) -> dict[str, Page]:
     reports = {path: _report(path) for path in sorted(folder.glob("reports/*/index.html"))}
-    cards = {path: _card(path) for path in sorted(folder.glob("*.md"))}
+    texts = {path: _text(path) for path in sorted(folder.glob("reports/*/README.md")) if not _has_report(path.parent)}
+    cards = {path: _text(path) for path in sorted(folder.glob("*.md"))}
     leaderboard = cards.pop(folder / "README.md", None)
     if leaderboard is not None:
         names = ", ".join(path.parent.name for path in reports)
         leaderboard = replace(leaderboard, about=f"All figures in tables: {names}" if names else "")
-    found = [*filter(None, [leaderboard]), *reports.values(), *cards.values()]
+    found = [*filter(None, [leaderboard]), *reports.values(), *texts.values(), *cards.values()]
     return {page.path.relative_to(folder).as_posix(): page for page in found}
 
 
@@ -153,13 +154,18 @@ def _report(path: Path) -> Page:
     return Page(title or path.parent.name, about, path)
 
 
-def _card(path: Path) -> Page:
+def _has_report(folder: Path) -> bool:
+    return (folder / "index.html").is_file()
+
+
+def _text(path: Path) -> Page:
     """The title is the first heading, what it is about the first sentence outside a quotation."""
     tokens = _tokens(path)
     texts = [(tokens[i - 1], token.children or []) for i, token in enumerate(tokens) if token.type == "inline"]
     title = next((_words(text) for above, text in texts if above.tag == "h1"), path.stem)
     summary = next((_words(text) for above, text in texts if above.tag == "p" and above.level == 0), "")
-    return Page(title, f"Model card. {summary.partition('. ')[0].removesuffix('.')}", path)
+    kind = "Model card. " if "." in path.stem else ""  # of weights: their model and tag
+    return Page(title, f"{kind}{summary.partition('. ')[0].removesuffix('.')}", path)
 
 
 def _plain(text: str) -> str:
@@ -215,7 +221,7 @@ def _link(href: str, folder: Path) -> dict[str, str]:
     if not name:
         return {"href": f"#{_anchor(at)}"}
     report = re.fullmatch(r"(reports/[^/]+/)README\.md", name)
-    key = f"{report[1]}index.html" if report else name
+    key = f"{report[1]}index.html" if report and _has_report(CARDS / report[1]) else name
     if key in pages():
         return {"href": "#published", "data-open": f"{key}#{at}" if at else key}
     path = folder / name
