@@ -1,11 +1,7 @@
 """`colorzoo batch`: archives of pictures and films, on the cores of one machine or the machines of a cluster."""
 
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +9,7 @@ import typer
 
 from zoo.cli.backends import Backend, Dtype
 from zoo.cli.colorize import Device, Force, Quality, Saturation, Seed, Style, Temperature, Views, WorkingSize
+from zoo.cli.stopping import terminable
 
 if TYPE_CHECKING:
     from zoo.batch import Progress, Summary
@@ -135,23 +132,6 @@ def batch(
         return
     _tell(summary, dst)
     raise typer.Exit(1 if summary.failed else 0)
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """A context in which SIGTERM, by which systems end programs, does what Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # only that one is told
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _tell_plan(summary: "Summary") -> None:

@@ -1,11 +1,7 @@
 """`colorzoo video`: from a film, an animation or numbered pictures to the same in colour."""
 
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +19,7 @@ from zoo.cli.colorize import (
     options_by_column,
     parse_models,
 )
+from zoo.cli.stopping import terminable
 
 if TYPE_CHECKING:
     from zoo.video.transcode import Look, Progress, Report
@@ -99,7 +96,7 @@ def video(
         options |= given | {"model": loading.load(model, **place)}
     bar = _Bar()
     try:
-        with _terminable():
+        with terminable():
             report = colorize_video(
                 source,
                 target,
@@ -132,23 +129,6 @@ def _looks(names: str, common: dict[str, Any], given: dict[str, Any], place: dic
     loaded = {name: loading.load(name, **place) for name in dict(wanted)}
     options = options_by_column(wanted, [loaded[name] for name, _ in wanted], common, given)
     return [Look(column_label(n, o), loaded[n], o) for (n, _), o in zip(wanted, options, strict=True)]
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """A context in which SIGTERM, by which systems end programs, does what Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # only that one is told
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _interrupted(target: Path) -> str:
