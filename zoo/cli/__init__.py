@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from zoo.cli import bench, check, colorize, evaluate, hub, models, report, video
+from zoo.cli import bench, check, colorize, evaluate, guidance, hub, models, report, video
 from zoo.errors import ZooError
 
 
@@ -65,6 +65,7 @@ app.command("video")(video.video)
 app.command("check")(check.check)
 app.command("bench")(bench.bench)
 app.command("evaluate")(evaluate.evaluate)
+app.command("guidance")(guidance.guidance)
 app.command("report")(report.report)
 app.command("pull")(hub.pull)
 app.command("cache")(hub.cache)
