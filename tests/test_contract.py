@@ -162,6 +162,11 @@ class Darkens(Right):
         return result
 
 
+class IgnoresHints(Right):
+    def colorize_array(self, array: Any, *, hints: Any = None, **options: Any) -> Any:
+        return super().colorize_array(array, **options)
+
+
 class AlwaysColors(Right):
     def colorize_array(self, array: Any, *, saturation: float = 1.0, **options: Any) -> Any:
         return super().colorize_array(array, saturation=saturation or 5.0, **options)
@@ -260,6 +265,7 @@ WRONG: dict[type[Right], set[str]] = {
     LosesAlphaOfFiles: {"output"},
     TurnsFloatIntoDouble: {"output"},
     Darkens: {"lightness"},
+    IgnoresHints: {"hints"},
     AlwaysColors: {"no_saturation_is_grey"},
     WritesIntoItsInput: {"input_is_not_changed"},
     WritesIntoTheBatch: {"input_is_not_changed"},

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, Unpack, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from torch.nn import functional as F
 from zoo import images, pipeline, upsampling
 from zoo.errors import ImageError, OptionError
 from zoo.spec import OPTIONS, ModelSpec, WeightsSpec
+
+if TYPE_CHECKING:
+    from zoo.canvas import Canvas, Guidance
 
 ConfigT = TypeVar("ConfigT")
 SelfT = TypeVar("SelfT", bound="Colorizer[Any]")
@@ -93,6 +96,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
     backend: str = "torch"  # what runs the network, and its number format: as zoo.load chose them
     dtype: str = "float32"
     runner: "Runner | None" = None  # computes `forward` in torch's place, for inference
+    takes_hints: ClassVar[bool] = False  # whether `predict_ab` takes ``hints`` itself, (N, 3, H, W): ab and a mask
 
     def __init__(self, config: ConfigT) -> None:
         super().__init__()
@@ -174,6 +178,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         temperature: float | None = None,
         seed: int | None = None,
         views: int = 1,
+        **guidance: "Unpack[Guidance]",
     ) -> Image.Image:
         """The picture in colour, at its own size, 8 bits a channel; alpha is kept, EXIF orientation applied.
 
@@ -189,6 +194,8 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             views: Whose answers are averaged: 1 the picture alone, 2 its mirror image too, 4 both at three quarters of
                 the working size as well. Smoother and slightly closer to the truth, for 1, 2 or about 3.1 forward
                 passes; more than 1 does not go with a seed.
+            guidance: ``hints``, ``hint_radius``, ``reference`` and ``reference_mode``: see `zoo.canvas.Guidance`. To
+                change them again and again, `canvas` is faster.
 
         Raises:
             ImageError: The picture cannot be read or is not one.
@@ -196,12 +203,8 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         """
         if isinstance(image, np.ndarray):
             pixels, alpha = image, None
-        elif not isinstance(image, Image.Image | str | os.PathLike):
-            raise ImageError(
-                "not a picture", found=type(image).__name__, expected="a PIL image, a numpy array or a path"
-            )
         else:
-            picture = images.from_pil(image) if isinstance(image, Image.Image) else images.read(image)
+            picture = images.picture_of(image)
             pixels, alpha = picture.pixels, picture.alpha
         rgb = self.colorize_array(
             pixels,
@@ -211,6 +214,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             temperature=temperature,
             seed=seed,
             views=views,
+            **guidance,
         )
         return images.to_pil(images.to_8_bit(rgb), None if alpha is None else images.to_8_bit(alpha))
 
@@ -224,6 +228,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         temperature: float | None = None,
         seed: int | None = None,
         views: int = 1,
+        **guidance: "Unpack[Guidance]",
     ) -> npt.NDArray[Any]:
         """The picture in colour as an array of the same dtype, (H, W, 3), or (H, W, 4) where alpha came in.
 
@@ -235,19 +240,22 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             temperature: See `colorize`.
             seed: See `colorize`.
             views: See `colorize`.
+            guidance: See `colorize`.
 
         Raises:
             ImageError: An array of another shape, dtype or range.
             OptionError: An option that this model does not support, or a value out of range.
         """
-        predict = self.predictor(
-            style=style,
-            saturation=saturation,
-            working_size=working_size,
-            temperature=temperature,
-            seed=seed,
-            views=views,
-        )
+        own: dict[str, Any] = {
+            "style": style,
+            "working_size": working_size,
+            "temperature": temperature,
+            "seed": seed,
+            "views": views,
+        }
+        if guidance:
+            return self.canvas(array, **own).colorize_array(saturation=saturation, **guidance)
+        predict = self.predictor(saturation=saturation, **own)
         with self.inference():
             return pipeline.colorize_array(
                 array,
@@ -256,6 +264,21 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
                 multiple_of=self.spec.multiple_of,
                 saturation=saturation,
             )
+
+    def canvas(self, image: ImageLike, **options: Any) -> "Canvas":
+        """The picture with its network answer kept, to be coloured by hints and a reference as often as one likes.
+
+        Args:
+            image: As in `colorize`.
+            options: As in `colorize`, but the saturation and the guidance, which the canvas's own `colorize` takes.
+
+        Raises:
+            ImageError: The picture cannot be read or is not one.
+            OptionError: An option that this model does not support, or a value out of range.
+        """
+        from zoo.canvas import Canvas  # here, because it is built on models
+
+        return Canvas(self, image, **options)
 
     def predict_maps(self, array: npt.NDArray[Any], **options: Any) -> Tensor:
         """What `zoo.pipeline.paint` needs of the network for this picture, (4, h, w) at working size.
@@ -517,6 +540,8 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
     def predictor(self, **options: Any) -> pipeline.Predict:
         """The network as `zoo.pipeline` calls it; to be run inside `inference`.
 
+        One that takes hints may be given them behind L: ab in Lab units and a mask, (N, 4, H, W) together.
+
         Args:
             options: As in `colorize`; those that are the pipeline's own are checked, and left to it.
 
@@ -527,8 +552,12 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         views = options.get("views", 1)
         own = {name: options[name] for name in OPTIONS if options.get(name) is not None}
 
-        def answer(L: Tensor) -> Tensor:
-            return self.predict_ab(L, **own).float()
+        def answer(x: Tensor) -> Tensor:
+            if x.shape[1] == 1:
+                return self.predict_ab(x, **own).float()
+            known = (x[:, 3:] > 0.01).float()  # views of another size have soft edges
+            told = torch.cat([x[:, 1:3] / x[:, 3:].clamp(min=0.01) * known, known], 1)
+            return self.predict_ab(x[:, :1], hints=told, **own).float()
 
         def predict(L: Tensor) -> Tensor:
             x = L.to(self.device, torch.float32, memory_format=torch.channels_last)

@@ -268,10 +268,21 @@ def _color_maps(small: Tensor, geometry: Geometry, predict: Predict) -> Tensor:
     L = color.lightness_from_f(small)
     ab = predict(L)
     check_prediction(ab, L)
-    maps = upsampling.guided_coefficients(ab.to(L.device, torch.float32), L)
+    return unfit(maps_of(ab.to(L.device, torch.float32), L), geometry)
+
+
+def maps_of(ab: Tensor, L: Tensor, **guided: Any) -> Tensor:
+    """The maps (N, 4, h, w) that :func:`paint` takes, of ``ab`` (N, 2, h, w); by them ab is linear in f.
+
+    Args:
+        ab: In Lab units.
+        L: The guide, (N, 1, H, W) in [0, 100], H >= h, W >= w.
+        guided: As in :func:`zoo.upsampling.guided_coefficients`.
+    """
+    maps = upsampling.guided_coefficients(ab, L, **guided)
     slope, offset = maps[:, :2], maps[:, 2:]
     units = L.new_tensor([1 / 500, -1 / 200]).view(1, 2, 1, 1)
-    return unfit(torch.cat([116 * slope * units, (offset - 16 * slope) * units], 1), geometry)  # L = 116 f - 16
+    return torch.cat([116 * slope * units, (offset - 16 * slope) * units], 1)  # L = 116 f - 16
 
 
 def _paint(f: Tensor, maps: Tensor, strip: slice, height: int) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from zoo.cli import batch, bench, check, colorize, evaluate, export, hub, models, report, video
+from zoo.cli import batch, bench, check, colorize, evaluate, export, guidance, hub, models, report, video
 from zoo.errors import ZooError
 
 
@@ -66,6 +66,7 @@ app.command("video")(video.video)
 app.command("check")(check.check)
 app.command("bench")(bench.bench)
 app.command("evaluate")(evaluate.evaluate)
+app.command("guidance")(guidance.guidance)
 app.command("report")(report.report)
 app.command("pull")(hub.pull)
 app.command("cache")(hub.cache)

@@ -37,6 +37,25 @@ Views = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="Where the model runs, such as cpu or cuda.")]
+Hint = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="X,Y,COLOR",
+        help="A colour, such as 120,80,#c03020, at a pixel of the upright picture; similar pixels follow. Repeatable.",
+    ),
+]
+HintLayer = Annotated[
+    str | None,
+    typer.Option(metavar="LAYER", help="Instead: a picture of the same size, transparent where no colour is told."),
+]
+HintRadius = Annotated[float, typer.Option(help="Pixels around a hint that have exactly its colour.")]
+ReferencePicture = Annotated[
+    str | None,
+    typer.Option(metavar="PICTURE", help="A coloured picture of something similar, whose colours are taken."),
+]
+ReferenceMode = Annotated[
+    str, typer.Option(help="match takes colours from places that are alike, palette those of the whole.")
+]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace results that exist.")]
 Quality = Annotated[int, typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF files.")]
 
@@ -51,6 +70,11 @@ def colorize(
     working_size: WorkingSize = None,
     seed: Seed = None,
     views: Views = 1,
+    hint: Hint = None,
+    hints: HintLayer = None,
+    hint_radius: HintRadius = 3.0,
+    reference: ReferencePicture = None,
+    reference_mode: ReferenceMode = "match",
     device: Device = "cpu",
     backend: Backend = "auto",
     dtype: Dtype = "auto",
@@ -79,7 +103,10 @@ def colorize(
         "views": views,
     }
     colorizer.check_options(**options)
-    colorize_file = _blaming(colorizer)(partial(colorizer.colorize_file, quality=quality, **options))
+    told = _guidance(
+        hint or [], hints, reference, {"hint_radius": hint_radius, "reference_mode": reference_mode}, single
+    )
+    colorize_file = _blaming(colorizer)(partial(colorizer.colorize_file, quality=quality, **options, **told))
     counts: Counter[str] = Counter()
     failures: list[str] = []
     interrupted = False
@@ -191,6 +218,28 @@ def compare(
         typer.echo(failure, err=True)
     typer.echo(f"{len(rows)} done, {len(failures)} failed" + (f": {target}" if rows else ""))
     raise typer.Exit(1 if failures or broken else 0)
+
+
+def _guidance(
+    points: list[str], layer: str | None, reference: str | None, how: dict[str, Any], single: bool
+) -> dict[str, Any]:
+    """The guidance that is asked for, checked before a picture is touched; nothing where none is."""
+    from zoo import canvas
+    from zoo.errors import OptionError
+    from zoo.hints import parse_point
+    from zoo.reference import Reference
+
+    if (points or layer) and not single:
+        raise OptionError("hints are for one picture", remedy="give one file, not a folder or several")
+    if points and layer:
+        raise OptionError("both --hint and --hints", remedy="give points or a layer")
+    guidance: dict[str, Any] = {"hints": layer or [parse_point(text) for text in points], "reference": reference, **how}
+    canvas.check(**guidance)
+    if not guidance["hints"] and reference is None:
+        return {}
+    if reference is not None:
+        guidance["reference"] = Reference.of(reference)  # read once, for all pictures
+    return guidance
 
 
 class _BrokenModelError(ZooError):

@@ -22,6 +22,7 @@ from zoo.spec import config_from_mapping
 SIZES = ((37, 53), (1, 64), (64, 64))
 AB_LIMIT = 128.0  # the ab plane of 8-bit Lab
 L_TOLERANCE = {"uint8": 0.3, "uint16": 0.5, "float32": 0.5}  # rounding to 8 bits moves L by up to 0.26
+HINT_TOLERANCE = 1.0  # Lab units; rounding to 8 bits is most of it
 OVERFIT_STEPS, OVERFIT_SHARE = 40, 0.5
 
 MakeModel = Callable[[], Colorizer[Any]]  # a new model, always the same one
@@ -220,6 +221,23 @@ def check_model_is_not_changed(make: MakeModel) -> None:
     _require(not changed, model, "colouring changes the model's state", ", ".join(changed), "as before")
     same = np.array_equal(result, _colorize(model.eval(), picture(37, 53)))
     _require(same, model, "colouring in training mode gives another result than in evaluation mode")
+
+
+def check_hints(make: MakeModel) -> None:
+    """Where a colour is told it is there, as far as sRGB has it at the picture's own L."""
+    model = make()
+    rgb = as_dtype(picture(37, 53), "uint8")
+    told = torch.tensor([192, 48, 32]).view(3, 1, 1) / 255
+    result = _colorize(model, rgb, hints=[(20, 15, "#c03020")], hint_radius=2)
+    around = (slice(14, 17), slice(19, 22))
+    before, after = lightness(rgb[around]), lightness(result[around])
+    lab = color.rgb_to_lab(torch.from_numpy(result[around]).permute(2, 0, 1) / 255)
+    own_L = torch.from_numpy(before).float()[None]
+    expected = color.map_to_gamut(own_L, color.rgb_to_lab(told)[1:].expand(2, 3, 3))
+    difference = float((lab[1:] - expected).abs().max())
+    _require(difference <= HINT_TOLERANCE, model, "ab within a hint", difference, f"off by <= {HINT_TOLERANCE}")
+    moved = float(np.abs(after - before).max())
+    _require(moved <= L_TOLERANCE["uint8"], model, "L within a hint moves", moved, f"<= {L_TOLERANCE['uint8']}")
 
 
 # What training asks for

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from PIL import Image
 
 from zoo.errors import OptionError, ZooError
-from zoo.evaluation import cards, plots, report, results, tables
+from zoo.evaluation import cards, guidance, plots, report, results, tables
 from zoo.evaluation.candidates import Candidate, candidate_of
 from zoo.evaluation.evaluate import find_photos
 from zoo.evaluation.films import pages
@@ -71,6 +71,8 @@ def render(
                     files[folder / file] = _failures(result, pictures)
     if only is not None:
         return files
+    if (guided := cards_folder / "results" / guidance.FILE).exists():
+        files[cards_folder / "reports" / "guidance.md"] = guidance.page(guidance.read(guided))
     with_cards = (cards_folder / "notes").is_dir()
     sections = [film_report.section(name, found) for name, found in films.items()]
     sections += speed_page.sections(speed, "reports")

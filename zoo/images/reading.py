@@ -116,6 +116,17 @@ def from_pil(image: Image.Image) -> Picture:
         return _from_image(image, {"MPO": "JPEG"}.get(image.format or "", image.format or ""), name)
 
 
+def picture_of(image: Image.Image | StrPath) -> Picture:
+    """The picture in a Pillow image or at a path, upright.
+
+    Raises:
+        ImageError: Something else, or it cannot be read.
+    """
+    if not isinstance(image, Image.Image | str | os.PathLike):
+        raise ImageError("not a picture", found=type(image).__name__, expected="a PIL image, a numpy array or a path")
+    return from_pil(image) if isinstance(image, Image.Image) else read(image)
+
+
 def shown(path: StrPath) -> str:
     """A path as it can be printed on one line."""
     text = os.fsdecode(path)

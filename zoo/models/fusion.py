@@ -109,10 +109,14 @@ class Fusion(HasEncoder[FusionConfig]):
 
     def forward(self, L: Tensor, features: tuple[Tensor, ...] | None = None) -> tuple[Tensor, Tensor]:
         """ab in Lab units, (N, 2, H/4, W/4), and logits over the bins, (N, Q, H/4, W/4)."""
+        out = self.head(self.trunk(L, features))
+        return out[:, :2].float() * AB_SCALE, out[:, 2:]
+
+    def trunk(self, L: Tensor, features: tuple[Tensor, ...] | None = None) -> Tensor:
+        """What both heads answer from, (N, C, H/4, W/4)."""
         *fine, coarse = features or self.encoder(L)
         scene = self.join(coarse.mean((2, 3)))[:, :, None, None]  # what the picture shows, at every position
-        out = self.head(self.decoder((*fine, coarse + scene)))
-        return out[:, :2].float() * AB_SCALE, out[:, 2:]
+        return self.decoder((*fine, coarse + scene))  # type: ignore[no-any-return]
 
     def loss(self, batch: Batch, role: str = "colorizer") -> Loss:
         """Of the bins, of the faithful colours, and of how unlike to photos the vivid ones are."""

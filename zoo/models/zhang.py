@@ -225,6 +225,8 @@ class Siggraph17Config:
 class Siggraph17(Colorizer[Siggraph17Config]):
     """Answers one colour a pixel, and follows the colours it is told in places."""
 
+    takes_hints = True
+
     def __init__(self, config: Siggraph17Config) -> None:
         super().__init__(config)
         w1, w2, w3, w4 = config.widths
