@@ -127,6 +127,27 @@ def plan(inputs: Sequence[StrPath], out: StrPath) -> list[Item]:
     return items
 
 
+def numbered(target: Path, count: int) -> dict[int, Path]:
+    """Where ``count`` variants of one result go: NAME-1.png, NAME-2.png ..., by their numbers from 0."""
+    return {number: target.with_name(f"{target.stem}-{number + 1}{target.suffix}") for number in range(count)}
+
+
+def plan_variants(items: Sequence[Item], count: int) -> list[Item]:
+    """The items of a `plan` with the last of ``count`` variants as target: it is written last, so all are there then.
+
+    Raises:
+        ImageError: A variant would overwrite a source.
+    """
+    sources = {_identity(_stat(item.source)) for item in items} - {None}
+    for item in items:
+        for target in numbered(item.target, count).values():
+            if _identity(_stat(target)) in sources:
+                raise ImageError(
+                    f"{target}: the variant would overwrite a source", remedy="choose another place for the results"
+                )
+    return [Item(i.source, numbered(i.target, count)[count - 1], i.problem) for i in items]
+
+
 def colorize_files(
     items: Iterable[Item], colorize_file: Callable[..., object], *, overwrite: bool = False
 ) -> Iterator[Result]:

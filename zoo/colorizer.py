@@ -3,7 +3,7 @@
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,9 +17,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo import images, pipeline, upsampling
+from zoo import certainty, images, pipeline, upsampling, variants
 from zoo.errors import ImageError, OptionError
 from zoo.spec import OPTIONS, ModelSpec, WeightsSpec
+from zoo.spread import Spread, from_views
 
 ConfigT = TypeVar("ConfigT")
 SelfT = TypeVar("SelfT", bound="Colorizer[Any]")
@@ -121,6 +122,14 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         """What `forward` accepts as ``features``: the backbone's output for L. Empty without a backbone."""
         return ()
 
+    def spread(self, L: Tensor, **options: Any) -> Spread:
+        """What else the colours of L might be, for variants and certainty; L and ``options`` as in `predict_ab`.
+
+        Families with a distribution over colours say what it is; for the others the network's answers to other views
+        of the picture tell, for about 3.1 forward passes.
+        """
+        return from_views(lambda view: self.predict_ab(view, **options), L, self.spec.multiple_of)
+
     def init_pretrained(self) -> None:
         """Load published weights into the backbone, before training. Nothing to do without one."""
 
@@ -168,15 +177,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             ImageError: The picture cannot be read or is not one.
             OptionError: An option that this model does not support, or a value out of range.
         """
-        if isinstance(image, np.ndarray):
-            pixels, alpha = image, None
-        elif not isinstance(image, Image.Image | str | os.PathLike):
-            raise ImageError(
-                "not a picture", found=type(image).__name__, expected="a PIL image, a numpy array or a path"
-            )
-        else:
-            picture = images.from_pil(image) if isinstance(image, Image.Image) else images.read(image)
-            pixels, alpha = picture.pixels, picture.alpha
+        pixels, alpha = _read(image)
         rgb = self.colorize_array(
             pixels,
             style=style,
@@ -275,6 +276,75 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
                 saturation=options.get("saturation", 1.0),
             ).clone()
 
+    def variants(self, image: ImageLike, n: int = 4, *, seed: int = 0, **options: Any) -> list[Image.Image]:
+        """``n`` plausible colourings that differ clearly from one another, likely ones first; pictures as `colorize`'s.
+
+        The network runs once. The same seed gives the same pictures, and the first of many are those of few.
+
+        Args:
+            image: As in `colorize`.
+            n: At least 1; of four, two by two lie on either side of the model's own answer.
+            seed: Another one gives others.
+            options: ``style``, ``saturation``, ``working_size`` and ``temperature``, as in `colorize`.
+
+        Raises:
+            ImageError: The picture cannot be read or is not one.
+            OptionError: A model that has none, an option that it does not support, or a value out of range.
+        """
+        pixels, alpha = _read(image)
+        found = self.variants_array(pixels, n, seed=seed, **options)
+        return [images.to_pil(images.to_8_bit(rgb), None if alpha is None else images.to_8_bit(alpha)) for rgb in found]
+
+    def variants_array(
+        self, array: npt.NDArray[Any], n: int | Sequence[int] = 4, *, seed: int = 0, **options: Any
+    ) -> list[npt.NDArray[Any]]:
+        """`variants` of an array, each as `colorize_array` gives it.
+
+        Args:
+            array: As in `colorize_array`.
+            n: How many, or the numbers, from 0, of those wanted: ``[2]`` is the third alone.
+            seed: See `variants`, and so the others.
+            options: See `variants`.
+
+        Raises:
+            ImageError: An array of another shape, dtype or range.
+            OptionError: As `variants`.
+        """
+        predictors = self.variant_predictors(variants.numbers(n), seed=seed, **options)
+        with self.inference():
+            return [
+                pipeline.colorize_array(
+                    array,
+                    predict,
+                    working_size=options.get("working_size") or self.spec.working_size,
+                    multiple_of=self.spec.multiple_of,
+                    saturation=options.get("saturation", 1.0),
+                )
+                for predict in predictors
+            ]
+
+    def certainty(self, image: ImageLike, **options: Any) -> npt.NDArray[np.float32]:
+        """How sure the model is of each colour: (H, W), float32, 0 to 1, half where the truth is likely 15 ab away.
+
+        Args:
+            image: As in `colorize`.
+            options: ``style``, ``working_size`` and ``temperature``, as in `colorize`.
+
+        Raises:
+            ImageError: The picture cannot be read or is not one.
+            OptionError: A model that has none, an option that it does not support, or a value out of range.
+        """
+        spread_of = self.spreader(**options)
+        with self.inference():
+            # The pipeline brings two maps to full size along the edges of L; here both are the certainty.
+            lab = pipeline.predict_lab(
+                _read(image)[0],
+                lambda L: certainty.of_spread(spread_of(L)).expand(-1, 2, -1, -1),
+                working_size=options.get("working_size") or self.spec.working_size,
+                multiple_of=self.spec.multiple_of,
+            )
+            return lab[1].clamp(0, 1).numpy()
+
     def colorize_batch(
         self,
         rgb: Tensor,
@@ -350,6 +420,49 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             overwrite=overwrite,
             source=Path(source),
         )
+
+    def variant_files(
+        self,
+        source: str | os.PathLike[str],
+        targets: Mapping[int, Path],
+        *,
+        overwrite: bool = False,
+        quality: int = 95,
+        **options: Any,
+    ) -> list[Path]:
+        """`colorize_file` for variants; those that are there already are left as they are unless ``overwrite``.
+
+        Args:
+            source: Is never written.
+            targets: Where the variants go, by their number from 0.
+            overwrite: Whether targets may be replaced.
+            quality: Of JPEG, WebP and AVIF.
+            options: As in `variants`.
+
+        Returns:
+            The paths written.
+
+        Raises:
+            ImageError: ``source`` cannot be read or a target not be written.
+            OptionError: As `variants`.
+        """
+        wanted = {number: path for number, path in targets.items() if overwrite or not path.exists()}
+        if not wanted:
+            return []
+        picture = images.read(source)
+        found = self.variants_array(picture.pixels, list(wanted), **options)
+        for target, pixels in zip(wanted.values(), found, strict=True):
+            images.write(
+                target,
+                pixels,
+                alpha=picture.alpha,
+                exif=picture.exif,
+                dpi=picture.dpi,
+                quality=quality,
+                overwrite=overwrite,
+                source=Path(source),
+            )
+        return list(wanted.values())
 
     def check_options(
         self,
@@ -470,6 +583,34 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
 
         return predict
 
+    def spreader(self, **options: Any) -> Callable[[Tensor], Spread]:
+        """`spread` as `predictor` is `predict_ab`: at the network's precision, the result on the CPU.
+
+        Raises:
+            OptionError: As `predictor`; neither ``seed`` nor ``views`` goes with it.
+        """
+        for name in ("seed", "views"):
+            if options.get(name) not in (None, 1):
+                raise OptionError(f"{name} does not go with variants and certainty", found=repr(options[name]))
+        self.check_options(**options)
+        own = {name: options[name] for name in OPTIONS if options.get(name) is not None}
+
+        def spread_of(L: Tensor) -> Spread:
+            x = L.to(self.device, torch.float32, memory_format=torch.channels_last)
+            with inference_autocast(x.device):
+                return Spread(*(maps.float().cpu() for maps in self.spread(x, **own)))
+
+        return spread_of
+
+    def variant_predictors(self, numbers: Sequence[int], *, seed: int = 0, **options: Any) -> list[pipeline.Predict]:
+        """`predictor` of each variant, by its number from 0; of one picture after another they run the network once.
+
+        Raises:
+            OptionError: As `variants`.
+        """
+        _check_number("seed", seed, 0, 2**63 - 1, whole=True)
+        return variants.predictors(self.spreader(**options), numbers, seed)
+
     @contextmanager
     def inference(self) -> Iterator[None]:
         """Evaluation mode without gradients, and a plain word when memory runs out; the mode before comes back."""
@@ -495,6 +636,16 @@ def _description(model: Colorizer[Any]) -> dict[str, Any]:
     """What ``config.json`` says of a model, and in the same way of its parts, whose tensors lie in the same file."""
     parts = {"parts": [_description(part) for part in model.parts]} if model.parts else {}
     return {"model": model.spec.name, "config": asdict(model.config), **parts}
+
+
+def _read(image: ImageLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    """The pixels and the alpha of a picture."""
+    if isinstance(image, np.ndarray):
+        return image, None
+    if not isinstance(image, Image.Image | str | os.PathLike):
+        raise ImageError("not a picture", found=type(image).__name__, expected="a PIL image, a numpy array or a path")
+    picture = images.from_pil(image) if isinstance(image, Image.Image) else images.read(image)
+    return picture.pixels, picture.alpha
 
 
 def has_fast_bf16() -> bool:

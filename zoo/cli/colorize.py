@@ -1,7 +1,7 @@
 """`colorzoo colorize` and `colorzoo compare`: from picture files to picture files."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,16 @@ Views = Annotated[
         "Costs 1, 2 or about 3.1 runs of the network; not with --seed."
     ),
 ]
+Variants = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=64,
+        help="Write so many colourings of each picture, NAME-1, NAME-2 and so on; --seed gives others. "
+        "Any model but grayscale has them.",
+        show_default="one, NAME",
+    ),
+]
 Device = Annotated[str, typer.Option(help="Where the model runs, such as cpu or cuda.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace results that exist.")]
 Quality = Annotated[int, typer.Option(min=1, max=100, help="Of JPEG, WebP and AVIF files.")]
@@ -50,6 +60,7 @@ def colorize(
     working_size: WorkingSize = None,
     seed: Seed = None,
     views: Views = 1,
+    variants: Variants = None,
     device: Device = "cpu",
     force: Force = False,
     quality: Quality = 95,
@@ -64,7 +75,7 @@ def colorize(
 
     items = batch.plan(inputs, out)
     single = len(inputs) == 1 and not Path(inputs[0]).is_dir()
-    if single and items[0].target.exists() and not force:
+    if variants is None and single and items[0].target.exists() and not force:
         raise ImageError(f"{items[0].target}: exists already", remedy="choose another name, or --force to replace it")
     colorizer = loading.load(model, device=device)
     options: dict[str, Any] = {
@@ -75,8 +86,19 @@ def colorize(
         "seed": seed,
         "views": views,
     }
-    colorizer.check_options(**options)
-    colorize_file = _blaming(colorizer)(partial(colorizer.colorize_file, quality=quality, **options))
+    if variants is None:
+        colorizer.check_options(**options)
+        work: Callable[..., object] = partial(colorizer.colorize_file, quality=quality, **options)
+    else:
+        options["seed"] = 0 if seed is None else seed
+        colorizer.variant_predictors(range(variants), **options)  # refuses what does not fit
+        targets = {item.source: batch.numbered(item.target, variants) for item in items}
+        items = batch.plan_variants(items, variants)
+
+        def work(source: Path, target: Path, *, overwrite: bool) -> None:
+            colorizer.variant_files(source, targets[source], overwrite=overwrite, quality=quality, **options)
+
+    colorize_file = _blaming(colorizer)(work)
     counts: Counter[str] = Counter()
     failures: list[str] = []
     interrupted = False
