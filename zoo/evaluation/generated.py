@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from PIL import Image
 
 from zoo.errors import OptionError, ZooError
-from zoo.evaluation import cards, plots, report, results, tables
+from zoo.evaluation import cards, choices, plots, report, results, tables
 from zoo.evaluation.candidates import Candidate, candidate_of
 from zoo.evaluation.evaluate import find_photos
 from zoo.evaluation.films import pages
@@ -65,6 +65,7 @@ def render(
                     files[folder / file] = _failures(result, pictures)
     if only is not None:
         return files
+    files |= choices.files(cards_folder)
     with_cards = (cards_folder / "notes").is_dir()
     files[cards_folder / "README.md"] = tables.leaderboard(
         every, with_cards=with_cards, films=[film_report.section(name, found) for name, found in films.items()]
@@ -100,7 +101,7 @@ def stale(cards_folder: Path) -> list[str]:
         ZooError: Results or notes that are missing or do not fit.
     """
     every, films = read_benchmarks(cards_folder)
-    problems = cards.stale_weights(every) + pages.stale_weights(films)
+    problems = cards.stale_weights(every) + pages.stale_weights(films) + choices.stale_weights(cards_folder)
     if problems:  # cards cannot be made of them
         return problems
     files = render(cards_folder, draw=False)
