@@ -19,8 +19,9 @@ from zoo import backends, contract, registry
 from zoo.backends import choice, export, files, kinds, likeness, network, quantizing
 from zoo.backends.choice import Measured
 from zoo.cli import app
-from zoo.colorizer import Colorizer, has_fast_bf16, inference_autocast
+from zoo.colorizer import Colorizer
 from zoo.errors import OptionError, ZooError
+from zoo.runnable import has_fast_bf16, inference_autocast
 
 FAMILIES = [name for name in registry.list_models() if name != "grayscale"]
 KEY = "0" * 64

@@ -74,7 +74,7 @@ def test_temperature_alone_asks_for_vivid_and_seeds_differ(fusion: Colorizer[Any
 def test_views_are_averaged(
     monkeypatch: pytest.MonkeyPatch, fusion: Colorizer[Any], count: int, height: int, width: int
 ) -> None:
-    monkeypatch.setattr("zoo.colorizer.has_fast_bf16", lambda: False)
+    monkeypatch.setattr("zoo.runnable.has_fast_bf16", lambda: False)
     rgb = torch.rand(count, 1, height, width)
     sizes = {"working_size": 96, "multiple_of": 32}
 

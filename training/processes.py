@@ -13,8 +13,8 @@ from accelerate.utils import gather_object
 from torch import Tensor, distributed
 
 from training.config import TrainConfig
-from zoo.colorizer import has_fast_bf16
 from zoo.errors import ConfigError
+from zoo.runnable import has_fast_bf16
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _ONE_CTRL_C = 3.0  # seconds: a terminal sends it to every process, and torchrun hands it on once more

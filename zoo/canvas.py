@@ -71,10 +71,8 @@ class Canvas:
             picture = images.picture_of(image)
             self._array, self._alpha = picture.pixels, picture.alpha
         self._predict = model.predictor(**options)
-        self._sizes = {
-            "working_size": options.get("working_size") or model.spec.working_size,
-            "multiple_of": model.spec.multiple_of,
-        }
+        self._sizes = model.sizes(options)
+        self._native = model.takes_hints and options.get("variant") is None  # which the network does not answer alone
         seen: list[Tensor] = []
 
         def answer(L: Tensor) -> Tensor:
@@ -122,12 +120,12 @@ class Canvas:
         told = read_hints(hints, self.size)
         with self.model.inference():
             maps = self._own
-            if len(told) and self.model.takes_hints:
+            if len(told) and self._native:
                 maps = self._answered(told)
             if reference is not None:
                 maps = _added(maps, self._referred(reference, reference_mode, maps))
             maps = maps * saturation
-            if len(told) and not self.model.takes_hints:
+            if len(told) and not self._native:
                 maps = _added(maps, self._spread(told, maps))
             painted = pipeline.paint(self._array, maps)
         retouch(painted, self._array, told, hint_radius)

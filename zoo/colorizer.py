@@ -3,11 +3,10 @@
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, Unpack, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +14,14 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from zoo import images, pipeline, upsampling
+from zoo import certainty, images, pipeline, variants
 from zoo.errors import ImageError, OptionError
+from zoo.options import GUIDANCE, MOST_VARIANTS, check, check_number, check_seed
+from zoo.runnable import Runnable
 from zoo.spec import OPTIONS, ModelSpec, WeightsSpec
+from zoo.spread import Spread, from_views
+from zoo.views import answers as view_answers
 
 if TYPE_CHECKING:
     from zoo.canvas import Canvas, Guidance
@@ -29,8 +31,6 @@ SelfT = TypeVar("SelfT", bound="Colorizer[Any]")
 ImageLike = Image.Image | npt.NDArray[Any] | str | os.PathLike[str]
 
 FORMAT_VERSION = 1
-WORKING_SIZES = (32, 2048)
-VIEWS = (1, 2, 4)
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,7 @@ class Loss:
     sets: tuple[str, ...] = ()
 
 
-class Runner(Protocol):
-    """A network on another backend than torch."""
-
-    def __call__(self, L: Tensor) -> Any:
-        """What `Colorizer.forward` gives for L, (N, 1, H, W) in [0, 100], with sides that the model takes."""
-
-
-class Colorizer(nn.Module, ABC, Generic[ConfigT]):
+class Colorizer(Runnable, ABC, Generic[ConfigT]):
     """A colorization model: L in, ab out.
 
     A family writes `forward`, `loss` and `predict_ab`, and registers itself with `zoo.register`; what it needs to know
@@ -93,9 +86,6 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
     spec: ModelSpec  # of this object: the one whose configuration it has, else the family's first; zoo.load sets it
     weights: WeightsSpec | None = None
     roles: ClassVar[tuple[str, ...]] = ("colorizer",)
-    backend: str = "torch"  # what runs the network, and its number format: as zoo.load chose them
-    dtype: str = "float32"
-    runner: "Runner | None" = None  # computes `forward` in torch's place, for inference
     takes_hints: ClassVar[bool] = False  # whether `predict_ab` takes ``hints`` itself, (N, 3, H, W): ab and a mask
 
     def __init__(self, config: ConfigT) -> None:
@@ -151,6 +141,14 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         """What `forward` accepts as ``features``: the backbone's output for L. Empty without a backbone."""
         return ()
 
+    def spread(self, L: Tensor, **options: Any) -> Spread:
+        """What else the colours of L might be, for variants and certainty; L and ``options`` as in `predict_ab`.
+
+        Families with a distribution over colours say what it is; for the others the network's answers to other views
+        of the picture tell, for about 3.1 forward passes.
+        """
+        return from_views(lambda view: self.predict_ab(view, **options), L, self.spec.multiple_of)
+
     def init_pretrained(self) -> None:
         """Load published weights into the backbone, before training. Nothing to do without one."""
 
@@ -178,6 +176,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         temperature: float | None = None,
         seed: int | None = None,
         views: int = 1,
+        variant: int | None = None,
         **guidance: "Unpack[Guidance]",
     ) -> Image.Image:
         """The picture in colour, at its own size, 8 bits a channel; alpha is kept, EXIF orientation applied.
@@ -194,6 +193,8 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             views: Whose answers are averaged: 1 the picture alone, 2 its mirror image too, 4 both at three quarters of
                 the working size as well. Smoother and slightly closer to the truth, for 1, 2 or about 3.1 forward
                 passes; more than 1 does not go with a seed.
+            variant: The number, from 0, of one of the colourings that `variants` offers, instead of the model's own
+                answer; the seed is then theirs, which every model takes, 0 by itself.
             guidance: ``hints``, ``hint_radius``, ``reference`` and ``reference_mode``: see `zoo.canvas.Guidance`. To
                 change them again and again, `canvas` is faster.
 
@@ -201,11 +202,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             ImageError: The picture cannot be read or is not one.
             OptionError: An option that this model does not support, or a value out of range.
         """
-        if isinstance(image, np.ndarray):
-            pixels, alpha = image, None
-        else:
-            picture = images.picture_of(image)
-            pixels, alpha = picture.pixels, picture.alpha
+        pixels, alpha = _read(image)
         rgb = self.colorize_array(
             pixels,
             style=style,
@@ -214,6 +211,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             temperature=temperature,
             seed=seed,
             views=views,
+            variant=variant,
             **guidance,
         )
         return images.to_pil(images.to_8_bit(rgb), None if alpha is None else images.to_8_bit(alpha))
@@ -228,6 +226,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         temperature: float | None = None,
         seed: int | None = None,
         views: int = 1,
+        variant: int | None = None,
         **guidance: "Unpack[Guidance]",
     ) -> npt.NDArray[Any]:
         """The picture in colour as an array of the same dtype, (H, W, 3), or (H, W, 4) where alpha came in.
@@ -240,6 +239,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             temperature: See `colorize`.
             seed: See `colorize`.
             views: See `colorize`.
+            variant: See `colorize`.
             guidance: See `colorize`.
 
         Raises:
@@ -252,18 +252,13 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             "temperature": temperature,
             "seed": seed,
             "views": views,
+            "variant": variant,
         }
         if guidance:
             return self.canvas(array, **own).colorize_array(saturation=saturation, **guidance)
         predict = self.predictor(saturation=saturation, **own)
         with self.inference():
-            return pipeline.colorize_array(
-                array,
-                predict,
-                working_size=working_size or self.spec.working_size,
-                multiple_of=self.spec.multiple_of,
-                saturation=saturation,
-            )
+            return pipeline.colorize_array(array, predict, saturation=saturation, **self.sizes(own))
 
     def canvas(self, image: ImageLike, **options: Any) -> "Canvas":
         """The picture with its network answer kept, to be coloured by hints and a reference as often as one likes.
@@ -299,8 +294,7 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             return pipeline.predict_maps(
                 array,
                 predict,
-                working_size=options.get("working_size") or self.spec.working_size,
-                multiple_of=self.spec.multiple_of,
+                **self.sizes(options),
             ).clone()
 
     def predict_lab(self, array: npt.NDArray[Any], **options: Any) -> Tensor:
@@ -319,10 +313,67 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             return pipeline.predict_lab(
                 array,
                 predict,
-                working_size=options.get("working_size") or self.spec.working_size,
-                multiple_of=self.spec.multiple_of,
+                **self.sizes(options),
                 saturation=options.get("saturation", 1.0),
             ).clone()
+
+    def variants(self, image: ImageLike, n: int = 4, *, seed: int = 0, **options: Any) -> list[Image.Image]:
+        """``n`` plausible colourings that differ clearly from one another, likely ones first; pictures as `colorize`'s.
+
+        Each is what `colorize` gives for a ``variant`` of 0 to ``n - 1``. The network runs once. The same seed gives
+        the same pictures, and the first of many are those of few.
+
+        Args:
+            image: As in `colorize`.
+            n: 1 to 64; of four, two by two lie on either side of the model's own answer.
+            seed: Another one gives others.
+            options: As in `colorize`, guidance too, but ``views``.
+
+        Raises:
+            ImageError: The picture cannot be read or is not one.
+            OptionError: A model that has none, an option that it does not support, or a value out of range.
+        """
+        pixels, alpha = _read(image)
+        found = self.variants_array(pixels, n, seed=seed, **options)
+        return [images.to_pil(images.to_8_bit(rgb), None if alpha is None else images.to_8_bit(alpha)) for rgb in found]
+
+    def variants_array(
+        self, array: npt.NDArray[Any], n: int = 4, *, seed: int = 0, **options: Any
+    ) -> list[npt.NDArray[Any]]:
+        """`variants` of an array, each as `colorize_array` gives it; arguments as there.
+
+        Raises:
+            ImageError: An array of another shape, dtype or range.
+            OptionError: As `variants`.
+        """
+        check_number("number of variants", n, 1, MOST_VARIANTS, whole=True)
+        if set(options) & GUIDANCE:
+            return [self.colorize_array(array, variant=number, seed=seed, **options) for number in range(n)]
+        predictors = self.variant_predictors(range(n), seed=seed, **options)
+        own = {"saturation": options.get("saturation", 1.0), **self.sizes(options)}
+        with self.inference():
+            return [pipeline.colorize_array(array, predict, **own) for predict in predictors]
+
+    def certainty(self, image: ImageLike, **options: Any) -> npt.NDArray[np.float32]:
+        """How sure the model is of each colour: (H, W), float32, 0 to 1, half where the truth is likely 15 ab away.
+
+        Args:
+            image: As in `colorize`.
+            options: ``style``, ``working_size`` and ``temperature``, as in `colorize`.
+
+        Raises:
+            ImageError: The picture cannot be read or is not one.
+            OptionError: A model that has none, an option that it does not support, or a value out of range.
+        """
+        spread_of = self.spreader(**options)
+        with self.inference():
+            # The pipeline brings two maps to full size along the edges of L; here both are the certainty.
+            lab = pipeline.predict_lab(
+                _read(image)[0],
+                lambda L: certainty.of_spread(spread_of(L)).expand(-1, 2, -1, -1),
+                **self.sizes(options),
+            )
+            return lab[1].clamp(0, 1).numpy()
 
     def colorize_batch(
         self,
@@ -355,9 +406,8 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             colored = pipeline.colorize_batch(
                 rgb,
                 predict,
-                working_size=working_size or self.spec.working_size,
-                multiple_of=self.spec.multiple_of,
                 saturation=saturation,
+                **self.sizes({"working_size": working_size}),
             )
         return colored.clone()  # outside inference mode, so that the caller may go on with it
 
@@ -388,16 +438,19 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
         """
         if not overwrite and Path(target).exists():
             raise ImageError(f"{target}: exists already", remedy="choose another name or allow overwriting")
+        guidance = {name: options.pop(name) for name in GUIDANCE if name in options}
         predict = self.predictor(**options)
         picture = images.read(source)
-        with self.inference():
-            colored = pipeline.colorize_in_place(
-                picture.pixels,
-                predict,
-                working_size=options.get("working_size") or self.spec.working_size,
-                multiple_of=self.spec.multiple_of,
-                saturation=options.get("saturation", 1.0),
-            )
+        if guidance:
+            colored = self.colorize_array(picture.pixels, **options, **guidance)
+        else:
+            with self.inference():
+                colored = pipeline.colorize_in_place(
+                    picture.pixels,
+                    predict,
+                    **self.sizes(options),
+                    saturation=options.get("saturation", 1.0),
+                )
         picture = replace(picture, pixels=colored)  # frees a grey one before the encoder needs memory
         return images.write(
             target,
@@ -410,45 +463,13 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             source=Path(source),
         )
 
-    def check_options(
-        self,
-        *,
-        style: str | None = None,
-        saturation: float = 1.0,
-        working_size: int | None = None,
-        temperature: float | None = None,
-        seed: int | None = None,
-        views: int = 1,
-    ) -> None:
-        """Refuse what `colorize` would refuse, before any picture is touched; options as there.
+    def check_options(self, **options: Any) -> None:
+        """Refuse what `colorize` would refuse, before any picture is touched; options as there, without guidance.
 
         Raises:
             OptionError: An option that this model does not support, or a value of another type or out of range.
         """
-        for name, value in {"style": style, "temperature": temperature, "seed": seed}.items():
-            if value is not None and name not in self.spec.supports:
-                raise OptionError(
-                    f"model {self.spec.name!r} has no option {name!r}", remedy=_who_supports(name, self.spec.name)
-                )
-        if style is not None and style not in self.spec.styles:
-            raise OptionError(
-                f"model {self.spec.name!r}: unknown style", found=repr(style), expected=" or ".join(self.spec.styles)
-            )
-        _check_number("saturation", saturation, 0, 10)
-        if temperature is not None:
-            _check_number("temperature", temperature, 0.001, 10)
-        if working_size is not None:
-            _check_number("working size", working_size, *WORKING_SIZES, whole=True)
-        if seed is not None:
-            _check_number("seed", seed, 0, 2**63 - 1, whole=True)
-        if isinstance(views, bool) or not isinstance(views, int | np.integer) or views not in VIEWS:
-            raise OptionError("bad views", found=repr(views), expected="1, 2 or 4")
-        if seed is not None and views > 1:
-            raise OptionError(
-                "seed does not go with several views, each of which would draw a colouring of its own",
-                found=f"seed {seed} and views {views}",
-                remedy="leave one of them out",
-            )
+        check(self.spec, **options)
 
     def save(self, directory: str | os.PathLike[str]) -> Path:
         """Write ``config.json`` and ``model.safetensors``, which ``zoo.load("local-dir:...")`` reads back."""
@@ -501,42 +522,6 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
 
     # Inside
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """As of every module; the ``runner`` answers where nothing but L is given and no gradient is wanted."""
-        alone = len(args) == 1 and all(value is None for value in kwargs.values())
-        if self.runner is not None and alone and not self.training and not torch.is_grad_enabled():
-            return self.runner(args[0])
-        return super().__call__(*args, **kwargs)
-
-    def train(self: SelfT, mode: bool = True) -> SelfT:
-        """As of every module; weights that are to change are torch's again, in full precision."""
-        if mode:
-            self.detach_backend()
-        return super().train(mode)
-
-    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """As of every module; other weights are torch's to run, in full precision."""
-        self.detach_backend()
-        return super().load_state_dict(*args, **kwargs)
-
-    def _apply(self: SelfT, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SelfT:
-        """As of every module, behind its ``to``; on other devices than the CPU, torch runs it."""
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.device.type != "cpu" and self.backend != "torch":
-            self.detach_backend()
-        return self
-
-    def detach_backend(self) -> None:
-        """Run on torch in float32 again; what `zoo.backends.attach` undoes."""
-        self.backend, self.dtype, self.runner = "torch", "float32", None
-        for part in self.parts:
-            part.detach_backend()
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters lie."""
-        return next((p.device for p in self.parameters()), torch.device("cpu"))
-
     def predictor(self, **options: Any) -> pipeline.Predict:
         """The network as `zoo.pipeline` calls it; to be run inside `inference`.
 
@@ -549,6 +534,9 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             OptionError: An option that this model does not support, or a value out of range.
         """
         self.check_options(**options)
+        if (variant := options.get("variant")) is not None:
+            rest = {name: value for name, value in options.items() if name not in ("variant", "seed")}
+            return self.variant_predictors([variant], seed=options.get("seed") or 0, **rest)[0]
         views = options.get("views", 1)
         own = {name: options[name] for name in OPTIONS if options.get(name) is not None}
 
@@ -561,30 +549,45 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
 
         def predict(L: Tensor) -> Tensor:
             x = L.to(self.device, torch.float32, memory_format=torch.channels_last)
-            with inference_autocast(x.device, self.dtype if self.backend == "torch" else "float32"):
-                return _mean_of_views(answer, x, views, self.spec.multiple_of).cpu()
+            with self.autocast():
+                return view_answers(answer, x, views, self.spec.multiple_of).mean(0).cpu()
 
         return predict
 
-    @contextmanager
-    def inference(self) -> Iterator[None]:
-        """Evaluation mode without gradients, and a plain word when memory runs out; the mode before comes back."""
-        training = [m for m in self.modules() if m.training]
-        self.eval()
-        try:
-            with torch.inference_mode():
-                yield
-        except RuntimeError as error:
-            if "memory" not in str(error):  # torch has no class of its own for memory that a CPU lacks
-                raise
-            raise ImageError(
-                f"not enough memory on {self.device} for a picture of this size",
-                found=str(error).splitlines()[0],
-                remedy="make the picture or working_size smaller, or close other programs",
-            ) from error
-        finally:
-            for module in training:
-                module.training = True
+    def sizes(self, options: Mapping[str, Any]) -> dict[str, int]:
+        """At what size the network looks, as `zoo.pipeline` takes it."""
+        return {
+            "working_size": options.get("working_size") or self.spec.working_size,
+            "multiple_of": self.spec.multiple_of,
+        }
+
+    def spreader(self, **options: Any) -> Callable[[Tensor], Spread]:
+        """`spread` as `predictor` is `predict_ab`: at the network's precision, the result on the CPU.
+
+        Raises:
+            OptionError: As `predictor`; neither ``seed`` nor ``views`` goes with it.
+        """
+        for name in ("seed", "views", "variant"):
+            if options.get(name) is not None and (name, options[name]) != ("views", 1):
+                raise OptionError(f"{name} does not go with variants and certainty", found=repr(options[name]))
+        self.check_options(**options)
+        own = {name: options[name] for name in OPTIONS if options.get(name) is not None}
+
+        def spread_of(L: Tensor) -> Spread:
+            x = L.to(self.device, torch.float32, memory_format=torch.channels_last)
+            with self.autocast():
+                return Spread(*(maps.float().cpu() for maps in self.spread(x, **own)))
+
+        return spread_of
+
+    def variant_predictors(self, numbers: Sequence[int], *, seed: int = 0, **options: Any) -> list[pipeline.Predict]:
+        """`predictor` of each variant, by its number from 0; of one picture after another they run the network once.
+
+        Raises:
+            OptionError: As `variants`.
+        """
+        check_seed(seed)
+        return variants.predictors(self.spreader(**options), numbers, seed)
 
 
 def _description(model: Colorizer[Any]) -> dict[str, Any]:
@@ -593,46 +596,9 @@ def _description(model: Colorizer[Any]) -> dict[str, Any]:
     return {"model": model.spec.name, "config": asdict(model.config), **parts}
 
 
-def has_fast_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware; elsewhere bfloat16 would only cost accuracy."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
-def inference_autocast(device: torch.device, dtype: str | None = None) -> AbstractContextManager[Any]:
-    """The context a network of torch predicts in.
-
-    Args:
-        device: Where it lies.
-        dtype: ``float32`` or ``bfloat16``; None is bfloat16 on CPUs that have it, and float32 elsewhere.
-    """
-    if dtype is None:
-        dtype = "bfloat16" if device.type == "cpu" and has_fast_bf16() else "float32"
-    return torch.autocast(device.type, torch.bfloat16) if dtype == "bfloat16" else nullcontext()
-
-
-def _mean_of_views(predict: pipeline.Predict, L: Tensor, views: int, multiple_of: int) -> Tensor:
-    """The mean (N, 2, h, w) of what ``predict`` answers to the views of L, (N, 1, H, W)."""
-    if views == 1:
-        return predict(L)
-    if views == 2:
-        return (predict(L) + predict(L.flip(3)).flip(3)) / 2
-    size = [max(1, round(0.75 * side / multiple_of)) * multiple_of for side in L.shape[2:]]
-    if size == list(L.shape[2:]):  # too small a picture to have a second size
-        return _mean_of_views(predict, L, 2, multiple_of)
-    small = F.interpolate(L, size, mode="bilinear", antialias=True)
-    own, other = (_mean_of_views(predict, view, 2, multiple_of) for view in (L, small))
-    return (own + upsampling.bilinear_upsample(other, (own.shape[2], own.shape[3]))) / 2
-
-
-def _check_number(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:
-    kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-        number = "a whole number" if whole else "a number"
-        raise OptionError(f"bad {name}", found=repr(value), expected=f"{number} from {low} to {high}")
-
-
-def _who_supports(option: str, asked: str) -> str:
-    from zoo import registry  # here, because the registry knows this module's class
-
-    names = [n for n in registry.list_models() if option in registry.find(n)[0].supports and n != asked]
-    return f"models that have it: {', '.join(names)}" if names else "no registered model has it"
+def _read(image: ImageLike) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    """The pixels and the alpha of a picture."""
+    if isinstance(image, np.ndarray):
+        return image, None
+    picture = images.picture_of(image)
+    return picture.pixels, picture.alpha

@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo import color, images, loading, pipeline, upsampling
-from zoo.colorizer import inference_autocast
 from zoo.errors import ImageError
+from zoo.runnable import inference_autocast
 
 MODES = ("match", "palette")
 MATCHER = "fusion"

@@ -13,8 +13,9 @@ from zoo.backends import choice, kinds
 from zoo.backends.choice import Measured, choose, keep, key_of, measured
 from zoo.backends.kinds import DTYPES
 from zoo.backends.likeness import BOUND, fidelity, recorded
-from zoo.colorizer import Colorizer, Runner, has_fast_bf16
+from zoo.colorizer import Colorizer
 from zoo.errors import OptionError
+from zoo.runnable import Runner, has_fast_bf16
 
 __all__ = [
     "BOUND",

@@ -17,8 +17,9 @@ import torch
 from zoo import hub
 from zoo.backends import kinds
 from zoo.backends.likeness import BOUND, recorded
-from zoo.colorizer import Colorizer, has_fast_bf16
+from zoo.colorizer import Colorizer
 from zoo.errors import OptionError, WeightsError
+from zoo.runnable import has_fast_bf16
 
 _log = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from zoo.batch.planning import (
     find,
     folder_for,
     plan,
+    plan_variants,
     status_of_output,
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     "find",
     "folder_for",
     "plan",
+    "plan_variants",
     "run",
     "status_of_output",
 ]

@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from stat import S_ISDIR, S_ISREG
 from typing import Literal
@@ -141,13 +141,23 @@ def plan(inputs: Sequence[StrPath], out: StrPath) -> list[Item]:
         found = find(inputs, skip=target)
         names = _result_names([f.name for f in found])
         items = [Item(f.source, target / name, f.problem) for f, name in zip(found, names, strict=True)]
-    sources = {_identity(_stat(item.source)) for item in items} - {None}
-    for item in items:
-        if _identity(_stat(item.target)) in sources:
-            raise ImageError(
-                f"{item.target}: the result would overwrite a source", remedy="choose another place for the results"
-            )
+    _check_no_source(items)
     return items
+
+
+def plan_variants(items: Sequence[Item], count: int) -> list[Item]:
+    """For each item of a `plan` so many, one after the other: NAME-1.png, NAME-2.png and so on.
+
+    Raises:
+        ImageError: A variant would overwrite a source.
+    """
+    found = [
+        replace(item, target=item.target.with_name(f"{item.target.stem}-{number}{item.target.suffix}"))
+        for item in items
+        for number in range(1, count + 1)
+    ]
+    _check_no_source(found)
+    return found
 
 
 def colorize_files(
@@ -209,6 +219,15 @@ def folder_for(target: Path) -> Iterator[None]:
             for folder in missing:
                 with suppress(OSError):
                     folder.rmdir()
+
+
+def _check_no_source(items: Sequence[Item]) -> None:
+    sources = {_identity(_stat(item.source)) for item in items} - {None}
+    for item in items:
+        if _identity(_stat(item.target)) in sources:
+            raise ImageError(
+                f"{item.target}: the result would overwrite a source", remedy="choose another place for the results"
+            )
 
 
 def _unwritable(path: Path, error: OSError | ValueError) -> ImageError:

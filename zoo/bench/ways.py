@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from zoo import backends, loading
 from zoo.backends import BOUND, Measured, kinds, likeness
-from zoo.colorizer import Colorizer, has_fast_bf16
+from zoo.colorizer import Colorizer
+from zoo.runnable import has_fast_bf16
 
 Pictures = Sequence[npt.NDArray[Any]]
 Answers = list[list[npt.NDArray[Any]]]

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from zoo.cli import batch, bench, check, colorize, evaluate, export, guidance, hub, models, report, video
+from zoo.cli import batch, bench, check, choices, colorize, evaluate, export, guidance, hub, models, report, video
 from zoo.errors import ZooError
 
 
@@ -62,11 +62,13 @@ app.command("show")(models.show)
 app.command("colorize")(colorize.colorize)
 app.command("compare")(colorize.compare)
 app.command("batch")(batch.batch)
+app.command("certainty")(choices.certainty)
 app.command("video")(video.video)
 app.command("check")(check.check)
 app.command("bench")(bench.bench)
 app.command("evaluate")(evaluate.evaluate)
 app.command("guidance")(guidance.guidance)
+app.command("choices")(choices.choices)
 app.command("report")(report.report)
 app.command("pull")(hub.pull)
 app.command("cache")(hub.cache)

@@ -1,7 +1,7 @@
 """`colorzoo colorize` and `colorzoo compare`: from picture files to picture files."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,16 @@ Views = Annotated[
     typer.Option(
         help="Views whose answers are averaged: 1 the picture, 2 its mirror image too, 4 both smaller as well. "
         "Costs 1, 2 or about 3.1 runs of the network; not with --seed."
+    ),
+]
+Variants = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=64,
+        help="Write so many colourings of each picture, NAME-1, NAME-2 and so on; --seed gives others. "
+        "Any model but grayscale has them.",
+        show_default="one, NAME",
     ),
 ]
 Device = Annotated[str, typer.Option(help="Where the model runs, such as cpu or cuda.")]
@@ -75,6 +85,7 @@ def colorize(
     hint_radius: HintRadius = 3.0,
     reference: ReferencePicture = None,
     reference_mode: ReferenceMode = "match",
+    variants: Variants = None,
     device: Device = "cpu",
     backend: Backend = "auto",
     dtype: Dtype = "auto",
@@ -91,7 +102,7 @@ def colorize(
 
     items = batch.plan(inputs, out)
     single = len(inputs) == 1 and not Path(inputs[0]).is_dir()
-    if single and items[0].target.exists() and not force:
+    if variants is None and single and items[0].target.exists() and not force:
         raise ImageError(f"{items[0].target}: exists already", remedy="choose another name, or --force to replace it")
     colorizer = loading.load(model, device=device, backend=backend, dtype=dtype)
     options: dict[str, Any] = {
@@ -102,11 +113,20 @@ def colorize(
         "seed": seed,
         "views": views,
     }
-    colorizer.check_options(**options)
     told = _guidance(
         hint or [], hints, reference, {"hint_radius": hint_radius, "reference_mode": reference_mode}, single
     )
-    colorize_file = _blaming(colorizer)(partial(colorizer.colorize_file, quality=quality, **options, **told))
+    colorizer.check_options(**options | ({} if variants is None else {"variant": 0}))
+    work: Callable[..., object] = partial(colorizer.colorize_file, quality=quality, **options, **told)
+    if variants is not None:
+        items = batch.plan_variants(items, variants)
+        numbers = {item.target: place % variants for place, item in enumerate(items)}
+
+        def work(source: Path, target: Path, *, overwrite: bool) -> None:
+            own = {"variant": numbers[target], "overwrite": overwrite, "quality": quality, **options, **told}
+            colorizer.colorize_file(source, target, **own)
+
+    colorize_file = _blaming(colorizer)(work)
     counts: Counter[str] = Counter()
     failures: list[str] = []
     interrupted = False
@@ -125,7 +145,7 @@ def colorize(
         left = len(items) - counts.total()
         typer.echo(f"interrupted: {summary}, {left} left; the same command goes on from here", err=True)
         raise typer.Exit(130)
-    typer.echo(f"{summary}: {items[0].target if single else out}")
+    typer.echo(f"{summary}: {items[0].target if single and variants is None else out}")
     raise typer.Exit(1 if failures else 0)
 
 

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from zoo.colorizer import Colorizer, has_fast_bf16
+from zoo.colorizer import Colorizer
 from zoo.errors import WeightsError
 from zoo.loading import load
+from zoo.runnable import has_fast_bf16
 
 
 def machine() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from PIL import Image
 
 from zoo.errors import OptionError, ZooError
-from zoo.evaluation import cards, guidance, plots, report, results, tables
+from zoo.evaluation import cards, choices, guidance, plots, report, results, tables
 from zoo.evaluation.candidates import Candidate, candidate_of
 from zoo.evaluation.evaluate import find_photos
 from zoo.evaluation.films import pages
@@ -73,6 +73,7 @@ def render(
         return files
     if (guided := cards_folder / "results" / guidance.FILE).exists():
         files[cards_folder / "reports" / "guidance.md"] = guidance.page(guidance.read(guided))
+    files |= choices.files(cards_folder)
     with_cards = (cards_folder / "notes").is_dir()
     sections = [film_report.section(name, found) for name, found in films.items()]
     sections += speed_page.sections(speed, "reports")
@@ -108,7 +109,7 @@ def stale(cards_folder: Path) -> list[str]:
         ZooError: Results or notes that are missing or do not fit.
     """
     every, films = read_benchmarks(cards_folder)
-    problems = cards.stale_weights(every) + pages.stale_weights(films)
+    problems = cards.stale_weights(every) + pages.stale_weights(films) + choices.stale_weights(cards_folder)
     problems += speed_page.stale_weights(read_speed(cards_folder))
     if problems:  # cards cannot be made of them
         return problems

@@ -19,6 +19,7 @@ from zoo.colorizer import Batch, Colorizer, Loss
 from zoo.errors import ConfigError, RegistryError
 from zoo.registry import register
 from zoo.spec import ModelSpec
+from zoo.spread import Spread, mean_spread
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,10 @@ class Blend(Colorizer[BlendConfig]):
         answers = [part.predict_ab(L, **_taken(part, options)).float() for part in self.parts]
         size = max((ab.shape[2], ab.shape[3]) for ab in answers)
         return torch.stack([upsampling.bilinear_upsample(ab, size) for ab in answers]).mean(0)
+
+    def spread(self, L: Tensor, **options: Any) -> Spread:
+        """As `Colorizer.spread`: what each part may be off by, and how the parts differ."""
+        return mean_spread([part.spread(L, **_taken(part, options)) for part in self.parts])
 
     def check_options(self, **options: Any) -> None:
         """As `Colorizer.check_options`, and what a part refuses of its options."""

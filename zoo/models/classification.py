@@ -22,6 +22,7 @@ from zoo.models._backbones import (
 )
 from zoo.registry import register
 from zoo.spec import ModelSpec, packaged_weights
+from zoo.spread import Spread, from_bins
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,12 @@ class Classification(HasEncoder[ClassificationConfig]):
         if "seed" in options:
             logits = bins.perturb(logits, options["seed"])
         return bins.annealed_mean(logits, options.get("temperature", self.config.temperature))
+
+    def spread(self, L: Tensor, **options: Any) -> Spread:
+        """As `Colorizer.spread`, from the bins."""
+        logits = self(L)
+        ab = bins.annealed_mean(logits, options.get("temperature", self.config.temperature))
+        return from_bins(ab, logits, self.class_weights)
 
     def fit_statistics(self, ab: Tensor) -> None:
         """The weight of each bin, from the training photos' own colours."""

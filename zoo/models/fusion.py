@@ -19,6 +19,7 @@ from zoo.models._backbones import AB_SCALE, Decoder, HasEncoder, TimmEncoder, ch
 from zoo.models._losses import perceptual_losses, psnr_loss
 from zoo.registry import register
 from zoo.spec import ModelSpec, packaged_weights
+from zoo.spread import Spread, from_bins
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,16 @@ class Fusion(HasEncoder[FusionConfig]):
         if "seed" in options:
             logits = bins.perturb(logits, options["seed"])
         return self._vivid(ab, logits, options.get("temperature", self.config.vivid_temperature))
+
+    def spread(self, L: Tensor, **options: Any) -> Spread:
+        """As `Colorizer.spread`, around the answer of the style asked for; without one, half way between the two."""
+        ab, logits = self(L)
+        center = ab
+        if options.get("style") != "faithful":
+            center = self._vivid(ab, logits, options.get("temperature", self.config.vivid_temperature))
+        if "style" not in options:
+            center = center.lerp(ab, 0.5)
+        return from_bins(center, logits, self.class_weights)
 
     def _vivid(self, ab: Tensor, logits: Tensor, temperature: float) -> Tensor:
         likely = bins.annealed_mean(logits, temperature).float()  # autocast gives bfloat16

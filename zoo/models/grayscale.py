@@ -8,8 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.colorizer import Batch, Colorizer, Loss
+from zoo.errors import OptionError
 from zoo.registry import register
 from zoo.spec import ModelSpec
+from zoo.spread import Spread
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,18 @@ class Grayscale(Colorizer[GrayscaleConfig]):
     def loss(self, batch: Batch, role: str = "colorizer") -> Loss:
         """The mean absolute chroma that grey misses; there is nothing to train."""
         return Loss(F.l1_loss(torch.zeros_like(batch.ab), batch.ab))
+
+    def spread(self, L: Tensor, **options: Any) -> Spread:
+        """Nothing: grey is its one answer, and it is sure of nothing.
+
+        Raises:
+            OptionError: Always.
+        """
+        raise OptionError(
+            f"model {self.spec.name!r} has neither variants nor certainty",
+            found="a model that answers grey",
+            expected="one that answers colours, such as 'fusion'",
+        )
 
     def predict_ab(self, L: Tensor, **options: Any) -> Tensor:
         """Zeros, (N, 2, H, W)."""

@@ -25,6 +25,7 @@ from zoo.errors import OptionError
 from zoo.models._backbones import check_range, check_widths
 from zoo.registry import register
 from zoo.spec import ModelSpec, WeightsSpec
+from zoo.spread import Spread, from_bins
 
 WIDTHS = (64, 128, 256, 512)
 AB_SCALE = 110.0  # both networks answer in these units, and siggraph17 is told its hints in them
@@ -168,6 +169,12 @@ class Eccv16(Colorizer[Eccv16Config]):
         if "seed" in options:
             logits = bins.perturb(logits, options["seed"], centers=centers)
         return bins.annealed_mean(logits, options.get("temperature", self.config.temperature), centers)
+
+    def spread(self, L: Tensor, **options: Any) -> Spread:
+        """As `Colorizer.spread`, from the bins. How they were weighted in the published training is not known here."""
+        logits, centers = self(L), self.centers
+        ab = bins.annealed_mean(logits, options.get("temperature", self.config.temperature), centers)
+        return from_bins(ab, logits, centers=centers)
 
     def fit_statistics(self, ab: Tensor) -> None:
         """The weight of each bin, from the training photos' own colours."""
