@@ -218,6 +218,9 @@ def test_any_model_takes_a_variants_seed_and_hints_on_top_of_it(make_picture: Ca
     assert (wanted - near).abs().max() < 1.5 < (wanted - far).abs().max()
     with pytest.raises(OptionError, match="has no option 'seed'"):
         model.colorize(picture, seed=3)
+    fusion = tiny("fusion")  # whose faithful style takes no seed of its own
+    variant = fusion.colorize_array(picture, style="faithful", variant=1, seed=3)
+    np.testing.assert_array_equal(variant, fusion.variants_array(picture, 2, style="faithful", seed=3)[1])
 
 
 def test_options_name_all_of_the_guidance() -> None:

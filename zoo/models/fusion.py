@@ -172,7 +172,7 @@ class Fusion(HasEncoder[FusionConfig]):
     def check_options(self, **options: Any) -> None:
         """As `Colorizer.check_options`; the style ``faithful`` has one answer, which no option turns."""
         super().check_options(**options)
-        for name in ("temperature", "seed"):
+        for name in ("temperature", "seed") if options.get("variant") is None else ("temperature",):
             if options.get("style") == "faithful" and options.get(name) is not None:
                 raise OptionError(f"model 'fusion': style 'faithful' takes no {name}", remedy="use style 'vivid'")
 
