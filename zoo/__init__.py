@@ -9,10 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zoo.canvas import Canvas
     from zoo.colorizer import Batch, Colorizer, Loss
     from zoo.errors import ZooError
     from zoo.evaluation.evaluate import evaluate
     from zoo.loading import describe, load
+    from zoo.reference import Reference
     from zoo.registry import list_models, register
     from zoo.spec import ModelSpec, WeightsSpec
     from zoo.video.transcode import colorize_video
@@ -20,9 +22,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Batch",
+    "Canvas",
     "Colorizer",
     "Loss",
     "ModelSpec",
+    "Reference",
     "WeightsSpec",
     "ZooError",
     "colorize_video",
@@ -36,9 +40,11 @@ __all__ = [
 # Resolved on first use, so that `import zoo` does not import torch.
 _HOME = {
     "Batch": "colorizer",
+    "Canvas": "canvas",
     "Colorizer": "colorizer",
     "Loss": "colorizer",
     "ModelSpec": "spec",
+    "Reference": "reference",
     "WeightsSpec": "spec",
     "ZooError": "errors",
     "colorize_video": "video",
