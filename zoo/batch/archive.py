@@ -232,7 +232,9 @@ class Archive:
         """Where to go on with a film."""
         planned = self._manifest.of(task.source)
         if planned is not None and planned.status == "planned" and self._is_of(planned, task):
-            return self._segments(task, films.segments_of(planned.detail))
+            found = films.segments_of(planned.detail)
+            if found is not None:  # else it is split anew, which gives the same
+                return self._segments(task, found)
         return [task if self._job.longest > 0 else replace(task, kind="film")]
 
     def _segments(self, task: Task, found: Sequence[dict[str, Any]]) -> Sequence[Task]:
@@ -292,7 +294,7 @@ class Archive:
             planned = self._manifest.of(task.source)
             if left or planned is None:
                 return []
-            return [replace(task, kind="join", part=None, segments=tuple(films.segments_of(planned.detail)))]
+            return [replace(task, kind="join", part=None, segments=tuple((planned.detail or {})["segments"]))]
         if task.kind == "join":
             record = replace(record, detail={"count": len(task.segments)})
         self._manifest.add(record)
