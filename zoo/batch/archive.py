@@ -15,6 +15,7 @@ from zoo.batch.manifest import Header, Manifest, Record
 from zoo.batch.places import WORK, Entry, Folder, Place, inside
 from zoo.batch.work import Job, Outcome, Task
 from zoo.errors import BatchError
+from zoo.video import SUFFIXES
 
 FAILURES = f"{WORK}/failures.tsv"
 _MOST_BUGS = 20  # in a row with nothing done: it is not the files that are wrong
@@ -88,9 +89,9 @@ def list_sources(src: Place, dst: Place, only: str | None) -> list[Entry]:
             f"{dst.text}: the sources lie in it", found=src.text, remedy="choose another place for the results"
         )
     suffixes = {
-        None: images.READABLE_SUFFIXES | films.SUFFIXES,
+        None: images.READABLE_SUFFIXES | SUFFIXES,
         "pictures": images.READABLE_SUFFIXES,
-        "films": films.SUFFIXES,
+        "films": SUFFIXES,
     }[only]
     found = list(src.entries(suffixes, skip=dst))
     if not found:

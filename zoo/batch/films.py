@@ -7,15 +7,12 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from zoo.batch.places import WORK
+from zoo.video import SUFFIXES
 
 if TYPE_CHECKING:
     from zoo.batch.settings import Settings
     from zoo.colorizer import Colorizer
 
-SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".vob"}
-    | {".wmv", ".flv", ".ogv", ".3gp", ".mxf", ".dv"}
-)
 _WRITTEN = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})  # as zoo.video.sink, which needs PyAV, has it
 _ANIMATED = frozenset({".gif", ".webp"})  # pictures or films, as their content says
 _SHORTEST = 2.0  # seconds of a segment, at least; less where they are to be shorter than twice that
