@@ -147,6 +147,13 @@ def records(folder: Path) -> list[dict[str, Any]]:
     return [found for line in lines if "colorzoo_batch" not in (found := json.loads(line))]
 
 
+def header(folder: Path) -> dict[str, Any]:
+    """The last one of a manifest."""
+    last = sorted((folder / ".colorzoo/manifest").iterdir())[-1]
+    found: dict[str, Any] = json.loads(last.read_text().splitlines()[0])
+    return found
+
+
 def done(folder: Path) -> Counter[str]:
     """How often the manifest says of each source that it was done."""
     return Counter(record["source"] for record in records(folder) if record["status"] == "done")

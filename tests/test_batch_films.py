@@ -1,5 +1,6 @@
 """Films of an archive: split, coloured in segments, joined; or as a whole."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,10 @@ def cut_into_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     real = segments.split
     monkeypatch.setattr(segments, "split", lambda *args, **more: real(*args, **(more | {"shortest": 0.1})))
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def assert_same_film(one: Path, other: Path) -> None:
@@ -71,6 +76,34 @@ def test_segments_that_are_done_stay(film: Path, tmp_path: Path, monkeypatch: py
     assert calls == [0, 1, 1, 2]
     zoo.colorize_video(film, tmp_path / "whole.mkv", model="grayscale", preset="ultrafast", crf=0)
     assert_same_film(tmp_path / "out/old.avi.mkv", tmp_path / "whole.mkv")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda detail: None,
+        lambda detail: {"segments": "gone"},
+        lambda detail: {"segments": [*detail["segments"][:1], "half"]},
+        lambda detail: {"segments": detail["segments"][:2]},
+        lambda detail: {"segments": [{**segment, "first": None} for segment in detail["segments"]]},
+        lambda detail: {"segments": [{"index": segment["index"]} for segment in detail["segments"]]},
+    ],
+)
+def test_a_damaged_plan_is_made_anew(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Any) -> None:
+    cut_into_scenes(monkeypatch)
+    archives.pictures(tmp_path / "in", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(films, "color_segment", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "in", tmp_path / "out")
+    (manifest,) = (tmp_path / "out/.colorzoo/manifest").iterdir()
+    records = [json.loads(line) for line in manifest.read_text().splitlines()]
+    (planned,) = (record for record in records if record.get("status") == "planned")
+    planned["detail"] = damage(planned["detail"])
+    manifest.write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    summary = run(tmp_path / "in", tmp_path / "out")
+    assert (summary.done, summary.kept, summary.failed) == (1, 1, [])
+    assert set(archives.contents(tmp_path / "out")) == {"old.avi.mkv", "inner/000.png"}
 
 
 def test_a_segment_that_fails_is_told(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What a run does, and the next one; in this process, where not said otherwise."""
 
 import errno
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import zoo
-from zoo import batch
-from zoo.batch import leases, places, work
+from zoo import backends, batch
+from zoo.backends import choice
+from zoo.batch import leases, places, settings, work
 from zoo.cli import app
 from zoo.errors import BatchError, ImageError, OptionError
 
@@ -205,6 +207,61 @@ def test_weights_are_part_of_the_settings(src: Path, dst: Path, tiny: Any, tmp_p
     tiny.save(tmp_path / "model")
     with pytest.raises(BatchError, match="weights '"):
         run(src, dst, model=f"local-dir:{tmp_path / 'model'}")
+
+
+def test_auto_is_settled_once(src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first run says what it is, and those that go on take that, whatever would be fastest by then."""
+    seen: list[tuple[str, str]] = []
+    real = work.ColorizeBatch._picture
+
+    def watched(self: work.ColorizeBatch, task: work.Task, path: Path) -> work.Outcome:
+        seen.append((self._colorizer.backend, self._colorizer.dtype))
+        return real(self, task, path)
+
+    monkeypatch.setattr(work.ColorizeBatch, "_picture", watched)
+    fastest = [backends.Measured("torch", "bfloat16", 1.0, 0.1)]
+    monkeypatch.setattr(choice, "measured", lambda key: fastest)
+    run(src, dst, model="fusion")
+    assert archives.header(dst)["described"]["loading"] == {"backend": "torch", "dtype": "bfloat16"}
+    fastest[:] = [backends.Measured("torch", "float32", 1.0, 0.0)]
+    archives.flat(src / "new.png", 99)
+    assert run(src, dst, model="fusion").kept == 4
+    assert set(seen) == {("torch", "bfloat16")}
+    assert run(src, dst, model="fusion", dtype="bfloat16").kept == 5
+    with pytest.raises(BatchError, match="found: dtype 'float32' in place of 'bfloat16'"):
+        run(src, dst, model="fusion", dtype="float32")
+    with pytest.raises(BatchError, match="other settings"):
+        run(src, dst, model="regression")
+
+
+def test_what_auto_is() -> None:
+    def resolved(device: str = "cpu", taken: Any = None, weights: str | None = None, **loading: str) -> dict[str, Any]:
+        chosen = settings.Settings(model="fusion", device=device, loading=loading)
+        earlier = [{"loading": taken, "weights": weights or settings.weights_of("fusion")}]
+        return chosen.resolved(earlier, 1).loading
+
+    bf16, f32 = {"backend": "torch", "dtype": "bfloat16"}, {"backend": "torch", "dtype": "float32"}
+    int8 = {"backend": "onnx", "dtype": "int8"}
+    assert resolved(**f32) == f32
+    assert resolved(device="cuda:3") == f32  # which this machine need not have
+    assert resolved(device="cuda", dtype="bfloat16") == bf16
+    for taken in (bf16, f32, int8):
+        assert resolved(taken=taken) == taken
+    assert resolved(taken=int8, backend="torch", dtype="auto")["backend"] == "torch"
+    for nonsense in (None, "torch", {}, {"backend": "torch", "dtype": "int8"}, {"backend": "auto", "dtype": "auto"}):
+        assert resolved(device="cuda", taken=nonsense) == f32
+    assert resolved(device="cuda", taken=bf16, weights="others") == f32
+
+
+def test_records_that_are_none_are_done_again(src: Path, dst: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(src, dst)
+    (manifest,) = (dst / ".colorzoo/manifest").iterdir()
+    head, *lines = manifest.read_text().splitlines()
+    for number, more in enumerate(({"result": ["a"]}, {"part": {}}, {"detail": "half"}, {"size": None})):
+        lines[number] = json.dumps(json.loads(lines[number]) | more)
+    manifest.write_text("\n".join([head, *lines, ""]))
+    assert run(src, dst).done == 4
+    assert "4 lines are damaged" in caplog.text
 
 
 def test_a_store_takes_results_of_a_store(src: Path, dst: Path) -> None:

@@ -1,6 +1,7 @@
 """`colorzoo bench` runs, what fails is a row, an interrupt loses nothing; times are made up where figures follow."""
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -149,7 +150,8 @@ def test_a_way_that_fails_is_a_row_and_the_rest_goes_on(monkeypatch: pytest.Monk
 
 
 @pytest.mark.usefixtures("small")
-def test_an_interrupt_loses_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_loses_nothing(number: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     load = ways.prepared
 
     def prepared(name: str, way: Way) -> Colorizer[Any]:
@@ -158,7 +160,7 @@ def test_an_interrupt_loses_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
         def colorize_file(*args: Any, **kwargs: Any) -> Path:
             if next(calls) == 2:
-                raise KeyboardInterrupt
+                signal.raise_signal(number)
             return color(*args, **kwargs)
 
         monkeypatch.setattr(model, "colorize_file", colorize_file)

@@ -20,8 +20,9 @@ from visiting import AppError, Client, Tint, gr, handle_file, launched, offered,
 
 from demo import limits, models, photo_tab, photos
 from demo.photos import Settings
-from zoo import images, registry
+from zoo import contract, images, registry
 from zoo.evaluation import metrics
+from zoo.models.blend import Blend, BlendConfig
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -137,6 +138,15 @@ def test_models_that_were_not_used_for_longest_go_when_there_is_no_room(monkeypa
 
 
 # Coloring
+
+
+def test_networks_on_a_backend_take_room_too() -> None:
+    fusion = contract.maker("fusion")()
+    blend = Blend.build(registry.find("blend")[0], BlendConfig(), [fusion])
+    tensors = sum(tensor.nbytes for tensor in fusion.state_dict().values())
+    assert models._bytes(fusion) == models._bytes(blend) == tensors
+    fusion.runner = lambda L: L
+    assert models._bytes(fusion) == models._bytes(blend) == 5 * tensors
 
 
 def test_each_model_answers_in_turn_at_full_size(grey_photo: str) -> None:

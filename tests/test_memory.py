@@ -25,8 +25,9 @@ def color(source, target):
     picture = images.read(source)
     predict = lambda L: torch.full((1, 2, 8, 8), 9.0)
     pixels = pipeline.colorize_in_place(picture.pixels, predict, working_size=32, multiple_of=8)
+    alpha = picture.alpha
     del picture
-    images.write(target, pixels, overwrite=True)
+    images.write(target, pixels, alpha=alpha, overwrite=True)
 
 for name in sys.argv[1:]:
     color("small-" + name, "out-" + name)
@@ -41,7 +42,7 @@ def picture(height: int, width: int, dtype: type, channels: int) -> np.ndarray:
     ramp = np.add.outer(np.arange(height), np.arange(width)) % 251
     grain = np.random.default_rng(0).integers(0, 5, (height, width))
     pixels = ((ramp + grain) * (1 if dtype is np.uint8 else 256)).astype(dtype)
-    return pixels if channels == 1 else np.stack([pixels, pixels // 2, pixels], -1)
+    return pixels if channels == 1 else np.stack([pixels, pixels // 2, pixels, pixels][:channels], -1)
 
 
 # Bytes a pixel: itself, its result where that is another array, what the decoder reads from, and as much to spare as
@@ -52,6 +53,9 @@ MOST = {
     ("rgb.png", np.uint8, 3): 3 + 4 + SPARE,
     ("deep.tif", np.uint16, 3): 6 + SPARE,
     ("deep.png", np.uint16, 3): 6 + 6 + SPARE,
+    ("deep-alpha.tif", np.uint16, 4): 8 + SPARE,
+    ("deep-alpha.png", np.uint16, 4): 8 + 2 + SPARE,
+    ("rgb.webp", np.uint8, 3): 3 + 3 + SPARE,
 }
 
 

@@ -15,6 +15,7 @@ from zoo.batch.manifest import Header, Manifest, Record
 from zoo.batch.places import WORK, Entry, Folder, Place, inside
 from zoo.batch.work import Job, Outcome, Task
 from zoo.errors import BatchError
+from zoo.video import SUFFIXES
 
 FAILURES = f"{WORK}/failures.tsv"
 _MOST_BUGS = 20  # in a row with nothing done: it is not the files that are wrong
@@ -88,9 +89,9 @@ def list_sources(src: Place, dst: Place, only: str | None) -> list[Entry]:
             f"{dst.text}: the sources lie in it", found=src.text, remedy="choose another place for the results"
         )
     suffixes = {
-        None: images.READABLE_SUFFIXES | films.SUFFIXES,
+        None: images.READABLE_SUFFIXES | SUFFIXES,
         "pictures": images.READABLE_SUFFIXES,
-        "films": films.SUFFIXES,
+        "films": SUFFIXES,
     }[only]
     found = list(src.entries(suffixes, skip=dst))
     if not found:
@@ -232,7 +233,9 @@ class Archive:
         """Where to go on with a film."""
         planned = self._manifest.of(task.source)
         if planned is not None and planned.status == "planned" and self._is_of(planned, task):
-            return self._segments(task, films.segments_of(planned.detail))
+            found = films.segments_of(planned.detail)
+            if found is not None:  # else it is split anew, which gives the same
+                return self._segments(task, found)
         return [task if self._job.longest > 0 else replace(task, kind="film")]
 
     def _segments(self, task: Task, found: Sequence[dict[str, Any]]) -> Sequence[Task]:
@@ -292,7 +295,7 @@ class Archive:
             planned = self._manifest.of(task.source)
             if left or planned is None:
                 return []
-            return [replace(task, kind="join", part=None, segments=tuple(films.segments_of(planned.detail)))]
+            return [replace(task, kind="join", part=None, segments=tuple((planned.detail or {})["segments"]))]
         if task.kind == "join":
             record = replace(record, detail={"count": len(task.segments)})
         self._manifest.add(record)

@@ -4,19 +4,15 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from zoo.batch.places import WORK
-from zoo.errors import BatchError
+from zoo.video import SUFFIXES
 
 if TYPE_CHECKING:
     from zoo.batch.settings import Settings
     from zoo.colorizer import Colorizer
 
-SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".vob"}
-    | {".wmv", ".flv", ".ogv", ".3gp", ".mxf", ".dv"}
-)
 _WRITTEN = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})  # as zoo.video.sink, which needs PyAV, has it
 _ANIMATED = frozenset({".gif", ".webp"})  # pictures or films, as their content says
 _SHORTEST = 2.0  # seconds of a segment, at least; less where they are to be shorter than twice that
@@ -126,13 +122,19 @@ def join(path: Path, found: Sequence[dict[str, Any]], parts: Sequence[Path], tar
     segments.join(path, [segments.Segment(**segment) for segment in found], parts, target, force=True)
 
 
-def segments_of(detail: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """Those that a record of a split film holds.
+def segments_of(detail: dict[str, Any] | None) -> list[dict[str, Any]] | None:
+    """Those that a record of a split film holds; None where it is damaged."""
+    from zoo.video.splitting import Segment
 
-    Raises:
-        BatchError: It holds something else.
-    """
+    types = get_type_hints(Segment)
     found = (detail or {}).get("segments")
     if not isinstance(found, list):
-        raise BatchError("the manifest does not say how a film was split", found=detail)
+        return None
+    for number, segment in enumerate(found):
+        if not isinstance(segment, dict) or segment.keys() != types.keys():
+            return None
+        if not all(isinstance(segment[name], float | int if kind is float else kind) for name, kind in types.items()):
+            return None
+        if (segment["index"], segment["count"]) != (number, len(found)):
+            return None
     return found

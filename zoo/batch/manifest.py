@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import IO, Any, Literal
 
 from zoo.batch.places import WORK, Folder, Place
@@ -56,8 +56,12 @@ class Record:
     detail: dict[str, Any] | None = None
 
 
-_FIELDS = {field.name for field in fields(Record)}
-_NEEDED = {"source", "status", "size", "stamp", "settings"}
+_FIELDS: dict[str, Any] = {  # what they may be
+    **dict.fromkeys(("source", "status", "stamp", "settings"), str),
+    **dict.fromkeys(("result", "sha256", "error"), str | None),
+    **{"size": int, "tries": int, "part": int | None, "result_size": int | None},
+    **{"seconds": int | float, "detail": dict | None},
+}
 
 
 @dataclass(frozen=True)
@@ -184,10 +188,8 @@ class Manifest:
                 found = json.loads(line)
                 if "colorzoo_batch" in found:
                     self._take_header(found, name)
-                elif found.keys() >= _NEEDED:
-                    self._take(Record(**{key: value for key, value in found.items() if key in _FIELDS}))
                 else:
-                    self._damaged += 1
+                    self._take(_record(found))
             except (ValueError, TypeError, AttributeError, KeyError):
                 self._damaged += 1
 
@@ -203,6 +205,14 @@ class Manifest:
         header = Header(found["settings"], found["described"], found["source"], found["zoo"])
         self.headers.pop(header.settings, None)
         self.headers[header.settings] = header
+
+
+def _record(found: dict[str, Any]) -> Record:
+    """As a line tells it; TypeError for one of which something is missing or of another kind."""
+    known = {name: value for name, value in found.items() if name in _FIELDS}
+    if wrong := [name for name, value in known.items() if not isinstance(value, _FIELDS[name])]:
+        raise TypeError(f"wrong value of {wrong[0]}")
+    return Record(**known)
 
 
 def _head(header: Header) -> str:

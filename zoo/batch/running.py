@@ -1,8 +1,9 @@
 """An archive from one place to another, on one machine or many: what is done is known, and a later run goes on."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Literal
 
 import zoo
@@ -10,6 +11,7 @@ from zoo.batch import films, leases, places, settings
 from zoo.batch.archive import Archive, Engine, Progress, Summary, list_sources
 from zoo.batch.local import Here, Local, default_workers
 from zoo.batch.manifest import Header, Manifest
+from zoo.batch.places import Entry
 from zoo.batch.settings import Settings
 from zoo.batch.work import Job
 from zoo.errors import BatchError, OptionError
@@ -68,8 +70,9 @@ def run(
         address: Of the cluster, ``auto`` for the one this machine belongs to; None starts one here.
         gpus: Of ``ray``: GPUs for each worker; several may share one, as by 0.25. More than 0 makes ``device`` cuda.
         device: Where the model runs.
-        backend: As of `zoo.load`; of a cluster ``auto`` is torch, since its machines were not all measured.
-        dtype: As of `zoo.load`.
+        backend: As of `zoo.load`. What ``auto`` is, the first run settles, by this machine, and later ones take what
+            it took; where that is a cluster it is torch, since its machines were not all measured.
+        dtype: As of `zoo.load`; ``auto`` likewise.
         style: As of `Colorizer.colorize`, like the next five.
         saturation: Factor on the colours' strength.
         temperature: Sharpness of the choice between colours.
@@ -123,18 +126,26 @@ def run(
     _check_seen(job, workers)
     entries = list_sources(job.src, job.dst, only)
     chosen.check(films=any(films.is_film(entry.name) for entry in entries))
-    described = chosen.described()
-    header = Header(settings.digest(described), described, job.src.text, zoo.__version__)
     if dry_run:
-        return Archive(job, entries, header, Manifest(job.dst), force).summary
+        return _archive(job, entries, force)[1].summary
     with leases.held(job.dst):
-        archive = Archive(job, entries, header, Manifest(job.dst), force)
+        job, archive = _archive(job, entries, force)
         with archive:
             if archive.tasks:
                 with _engine(engine, job, workers, address, gpus, len(archive.tasks)) as doing:
                     archive.work(doing, progress)
     archive.summary.seconds = time.perf_counter() - began
     return archive.summary
+
+
+def _archive(job: Job, entries: Sequence[Entry], force: bool) -> tuple[Job, Archive]:
+    """The job as the manifest settles what was left open, and what is known of its items."""
+    manifest = Manifest(job.dst)
+    earlier = (header.described for header in manifest.headers.values())
+    job = replace(job, settings=job.settings.resolved(earlier, job.threads))
+    described = job.settings.described()
+    header = Header(settings.digest(described), described, job.src.text, zoo.__version__)
+    return job, Archive(job, entries, header, manifest, force)
 
 
 def _check(

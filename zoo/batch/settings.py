@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ class Settings:
     Attributes:
         model: As for `zoo.load`; names a commit where it is a repository on the Hub.
         device: Where the network runs; results are the same wherever they are made, but for rounding.
-        loading: ``backend`` and ``dtype`` of `zoo.load`.
+        loading: ``backend`` and ``dtype`` of `zoo.load`; `resolved` leaves no ``auto`` in them.
         options: Of `Colorizer.colorize` that are set.
         quality: Of JPEG, WebP and AVIF.
         keyframe_interval: As of `zoo.colorize_video`, like the next two.
@@ -43,6 +44,42 @@ class Settings:
         from zoo import loading
 
         return loading.load(self.model, device=self.device, **self.loading)
+
+    def resolved(self, earlier: Iterable[dict[str, Any]], threads: int | None) -> "Settings":
+        """The same without ``auto``: what a run before took with these weights, where that fits, else what fits here.
+
+        So all workers of a run and of those that go on with it have the same, on whatever machines they are.
+
+        Args:
+            earlier: As what runs before were `described`, the last one last.
+            threads: Of torch, in a worker; None for as many as there are.
+
+        Raises:
+            OptionError: A backend that is not installed, or cannot run the model.
+            UnknownModelError: No such model or weights.
+            WeightsError: They cannot be loaded.
+        """
+        import torch
+
+        from zoo.backends import kinds
+
+        asked = {name: self.loading.get(name, kinds.AUTO) for name in ("backend", "dtype")}
+        if kinds.AUTO not in asked.values():
+            return self
+        weights = weights_of(self.model)
+        for taken in [table.get("loading", {}) for table in earlier if table.get("weights") == weights][::-1]:
+            if _fits(taken, asked):
+                return replace(self, loading=taken)
+        if not self.device.startswith("cpu"):  # which this machine need not have
+            default = {"backend": "torch", "dtype": "float32"}
+            return replace(self, loading={k: default[k] if v == kinds.AUTO else v for k, v in asked.items()})
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads or before)
+        try:
+            model = self.load()
+        finally:
+            torch.set_num_threads(before)
+        return replace(self, loading={"backend": model.backend, "dtype": model.dtype})
 
     @property
     def film_options(self) -> dict[str, Any]:
@@ -119,6 +156,16 @@ def weights_of(model: str) -> str | None:
     if spec.parts:
         return hashlib.sha256("".join(str(weights_of(part)) for part in spec.parts).encode()).hexdigest()
     return spec.weights[0].sha256 if spec.weights else None
+
+
+def _fits(taken: Any, asked: dict[str, str]) -> bool:
+    """Whether what a manifest says was taken is a backend and a dtype, and such as are asked for now."""
+    from zoo.backends import kinds
+
+    if not isinstance(taken, dict) or taken.keys() != asked.keys():
+        return False
+    known = taken["dtype"] in kinds.DTYPES.get(taken["backend"], ())
+    return known and all(asked[name] in (kinds.AUTO, taken[name]) for name in asked)
 
 
 def digest(described: dict[str, Any]) -> str:

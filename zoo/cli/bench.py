@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zoo.cli.stopping import terminable
+
 if TYPE_CHECKING:
     from zoo.bench.settings import Settings
     from zoo.evaluation.speed.results import Speed
@@ -47,7 +49,8 @@ def bench(
     """Measure models' speed and memory against limits taken in the same run.
 
     What was measured is kept on this machine: from then on `auto` uses the fastest way to run each model whose colours
-    stay close to those of torch in float32. Ctrl-C ends early; what was measured by then is shown and written.
+    stay close to those of torch in float32. Ctrl-C or SIGTERM ends early; what was measured by then is shown and
+    written.
     """
     if out is not None:
         _check(out)
@@ -67,7 +70,8 @@ def bench(
     }
     chosen = replace(chosen, **{name: value for name, value in changes.items() if value is not None})  # type: ignore[arg-type]
     started = Bench(names or ["fusion"], chosen, lambda what: typer.echo(f"measuring {what} ...", err=True))
-    speed = started.run()
+    with terminable():
+        speed = started.run()
     typer.echo(tables.machine(speed))
     for table in tables.tables(speed):
         typer.echo(f"\n{tables.as_text(table)}")

@@ -63,7 +63,7 @@ def late_exif(file: IO[bytes]) -> bytes | None:
 
 
 def tiff_arrays(page: Any, name: str) -> tuple[Array, Array | None]:
-    """Pixels, uint16, (H, W), (H, W, 3) or CMYK (H, W, 4), and alpha, of a tifffile page."""
+    """Pixels, uint16, (H, W), (H, W, 3) or CMYK (H, W, 4), and alpha, of a tifffile page; views of what it holds."""
     colors = {0: 1, 1: 1, 2: 3, 5: 4}.get(page.photometric)
     samples = page.samplesperpixel
     if colors is None or not colors <= samples <= 6 or page.imagedepth != 1 or page.sampleformat not in (1, 3):
@@ -74,7 +74,7 @@ def tiff_arrays(page: Any, name: str) -> tuple[Array, Array | None]:
             expected="grey, RGB or CMYK, unsigned or floating point",
             remedy="convert it to RGB of 8 or 16 bits",
         )
-    stored = page.asarray(squeeze=False, buffersize=_READ_BYTES)
+    stored = _stored(page)
     if page.planarconfig == 2:
         planes = stored.reshape(samples, page.imagelength, page.imagewidth)
     else:
@@ -88,10 +88,21 @@ def tiff_arrays(page: Any, name: str) -> tuple[Array, Array | None]:
     if page.photometric == 0:  # white is zero
         np.subtract(65535, color, out=color)
     extra = int(page.extrasamples[0]) if page.extrasamples else 0
-    alpha = np.ascontiguousarray(planes[colors]) if extra in (1, 2) and samples > colors else None
+    alpha = planes[colors] if extra in (1, 2) and samples > colors else None
     if extra == 1 and alpha is not None:  # colors are multiplied by alpha
         _divide(color, alpha)
-    return np.ascontiguousarray(color[0] if colors == 1 else np.moveaxis(color, 0, -1)), alpha
+    return color[0] if colors == 1 else np.moveaxis(color, 0, -1), alpha
+
+
+def _stored(page: Any) -> Array:
+    """The samples of a tifffile page, (planes, 1, H, W, samples of each)."""
+    if len(page.dataoffsets) == 1 and page.compression != 1:  # the only strip is all of it: no copy is needed
+        decoded, *_ = next(page.segments())
+        if decoded is not None and decoded.shape == page.shaped[1:]:
+            whole: Array = decoded[None]
+            return whole
+    stored: Array = page.asarray(squeeze=False, buffersize=_READ_BYTES)
+    return stored
 
 
 def _divide(color: npt.NDArray[np.uint16], alpha: npt.NDArray[np.uint16]) -> None:

@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Picture:
-    """A picture, upright and in sRGB. The arrays may be read-only.
+    """A picture, upright and in sRGB. The arrays may be read-only, and views of one that holds both.
 
     Attributes:
         pixels: (H, W) grey or (H, W, 3) RGB, uint8 or uint16.
@@ -79,7 +79,18 @@ def to_pil(pixels: Array, alpha: Array | None = None) -> Image.Image:
     pixels = to_8_bit(pixels)
     if alpha is None:
         return Image.fromarray(pixels)
-    return Image.fromarray(np.dstack([pixels, to_8_bit(alpha)]))
+    return Image.fromarray(joined(pixels, to_8_bit(alpha)))
+
+
+def joined(pixels: Array, alpha: Array | None) -> Array:
+    """``pixels`` (H, W) or (H, W, 3) with the ``alpha`` (H, W), if any, behind; no copy where they lie so already."""
+    if alpha is None:
+        return pixels
+    step, shape = pixels.itemsize, (*alpha.shape, 4)
+    apart = alpha.ctypes.data - pixels.ctypes.data
+    if pixels.ndim == 3 and apart == 3 * step and pixels.strides == (*alpha.strides, step):
+        return np.lib.stride_tricks.as_strided(pixels, shape, pixels.strides)
+    return np.dstack([pixels, alpha])
 
 
 def checked(pixels: Array, alpha: Array | None) -> tuple[Array, Array | None]:

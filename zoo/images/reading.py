@@ -23,7 +23,7 @@ from PIL import (
 )
 
 from zoo.errors import ImageError
-from zoo.images import deep, jpeg, metadata, profiles
+from zoo.images import deep, jpeg, metadata, profiles, webp
 from zoo.images.picture import Picture
 from zoo.images.strips import strips
 
@@ -101,6 +101,10 @@ def read(path: StrPath, *, max_pixels: int = MAX_PIXELS) -> Picture:
         if kind == "JPEG" and (plain := _read_plain_jpeg(image, file)) is not None:
             exif = metadata.of_image(image, name)
             return _finished(plain, None, image.info, exif, metadata.orientation(exif), kind, name)
+        if kind == "WEBP" and (plain := _read_still_webp(image, file)) is not None:
+            exif = metadata.of_image(image, name)
+            plain, alpha = _without_alpha(plain)
+            return _finished(plain, alpha, image.info, exif, metadata.orientation(exif), kind, name)
         return _from_image(image, kind, name, own=True)
 
 
@@ -324,13 +328,12 @@ def _taken(image: Image.Image, mode: str) -> tuple[Array, Array | None]:
 
 
 def _without_alpha(pixels: Array) -> tuple[Array, Array | None]:
-    """(H, W[, C]) split into color, C = 1 or 3, and the alpha after it, if any."""
+    """Views of (H, W[, C]): color, C = 1 or 3, and the alpha after it, if any."""
     if pixels.ndim == 2:
         return pixels, None
     channels = pixels.shape[2]
     color = pixels[..., 0] if channels < 3 else pixels[..., :3]
-    alpha = np.ascontiguousarray(pixels[..., -1]) if channels in (2, 4) else None
-    return np.ascontiguousarray(color), alpha
+    return color, pixels[..., -1] if channels in (2, 4) else None
 
 
 def _read_plain_jpeg(image: ImageFile.ImageFile, file: IO[bytes]) -> Array | None:
@@ -339,6 +342,14 @@ def _read_plain_jpeg(image: ImageFile.ImageFile, file: IO[bytes]) -> Array | Non
         return None
     file.seek(0)
     return jpeg.decode(file.read(), (image.height, image.width, 3)[: 2 if image.mode == "L" else 3])
+
+
+def _read_still_webp(image: ImageFile.ImageFile, file: IO[bytes]) -> Array | None:
+    """The pixels of a WebP of one picture; None for others, which are Pillow's to read."""
+    if image.is_animated:  # type: ignore[attr-defined]
+        return None
+    file.seek(0)
+    return webp.decode(file.read(), (image.height, image.width, len(image.mode)))
 
 
 def _read_deep_tiff(file: IO[bytes], name: str, max_pixels: int) -> Picture | None:

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from PIL import features
 
 from zoo.errors import ImageError, OptionError
-from zoo.images import jpeg, metadata, png, profiles, tiff
-from zoo.images.picture import checked, to_8_bit, to_pil
+from zoo.images import jpeg, metadata, png, profiles, tiff, webp
+from zoo.images.picture import checked, joined, to_8_bit, to_pil
 from zoo.images.reading import shown
 
 Array = npt.NDArray[Any]
@@ -61,8 +61,13 @@ class _Job:
 
     def rows(self, rows: slice) -> Array:
         """Some rows, (n, W) or (n, W, 2 | 3 | 4), alpha last."""
-        pixels = self.pixels[rows]
-        return np.ascontiguousarray(pixels if self.alpha is None else np.dstack([pixels, self.alpha[rows]]))
+        return np.ascontiguousarray(joined(self.pixels[rows], None if self.alpha is None else self.alpha[rows]))
+
+    @property
+    def whole_exif(self) -> bytes:
+        """With the resolution, for formats that cannot say it elsewhere."""
+        tags = metadata.with_dpi(self.tags, self.dpi)
+        return metadata.to_bytes(tags) if tags else b""
 
     @property
     def dpi_option(self) -> dict[str, tuple[float, float]]:
@@ -233,14 +238,14 @@ def _encode_jpeg(file: IO[bytes], job: _Job) -> None:
     )
 
 
-def _encode_webp_or_avif(file: IO[bytes], job: _Job) -> None:
-    tags = metadata.with_dpi(job.tags, job.dpi)  # where else they cannot say it
+def _encode_webp(file: IO[bytes], job: _Job) -> None:
+    pixels = joined(to_8_bit(job.pixels), None if job.alpha is None else to_8_bit(job.alpha))
+    webp.encode(file, pixels, quality=job.quality, exif=job.whole_exif, profile=job.profile)
+
+
+def _encode_avif(file: IO[bytes], job: _Job) -> None:
     to_pil(to_8_bit(job.pixels), None if job.alpha is None else to_8_bit(job.alpha)).save(
-        file,
-        job.kind,
-        quality=job.quality,
-        exif=metadata.to_bytes(tags) if tags else b"",
-        icc_profile=job.profile or b"",
+        file, "AVIF", quality=job.quality, exif=job.whole_exif, icc_profile=job.profile or b""
     )
 
 
@@ -268,8 +273,8 @@ def _encode_tiff(file: IO[bytes], job: _Job) -> None:
 _ENCODERS: dict[str, Callable[[IO[bytes], _Job], None]] = {
     "JPEG": _encode_jpeg,
     "PNG": _encode_png,
-    "WEBP": _encode_webp_or_avif,
+    "WEBP": _encode_webp,
     "TIFF": _encode_tiff,
     "BMP": _encode_bmp,
-    "AVIF": _encode_webp_or_avif,
+    "AVIF": _encode_avif,
 }

@@ -7,7 +7,12 @@ from zoo.errors import VideoError
 if TYPE_CHECKING:
     from zoo.video.transcode import Look, Progress, Report, colorize_video
 
-__all__ = ["Look", "Progress", "Report", "colorize_video"]
+__all__ = ["SUFFIXES", "Look", "Progress", "Report", "colorize_video"]
+
+SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".vob"}
+    | {".wmv", ".flv", ".ogv", ".3gp", ".mxf", ".dv"}
+)  # of the films in a folder
 
 
 def __getattr__(name: str) -> Any:

@@ -19,12 +19,9 @@ from torch import Tensor
 
 from zoo import color, pipeline
 from zoo.errors import VideoError
-from zoo.video import planes
+from zoo.video import SUFFIXES, planes
 from zoo.video.chroma import Coding
 
-SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts", ".ogv", ".wmv", ".flv")
-)
 _LOOKED_AT = 30  # key frames, to see whether a clip has colours
 _COLOR_SIZE = 128
 
