@@ -74,8 +74,11 @@ class Loss:
 class Runner(Protocol):
     """A network on another backend than torch."""
 
-    def __call__(self, L: Tensor) -> Any:
-        """What `Colorizer.forward` gives for L, (N, 1, H, W) in [0, 100], with sides that the model takes."""
+    def __call__(self, L: Tensor, *, first: bool = False) -> Any:
+        """What `Colorizer.forward` gives for L, (N, 1, H, W) in [0, 100], with sides that the model takes.
+
+        With ``first``, of several tensors the first alone; what only the others need is not computed.
+        """
 
 
 class Colorizer(nn.Module, ABC, Generic[ConfigT]):
@@ -479,10 +482,13 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
     # Inside
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """As of every module; the ``runner`` answers where nothing but L is given and no gradient is wanted."""
-        alone = len(args) == 1 and all(value is None for value in kwargs.values())
+        """As of every module; the ``runner`` answers where nothing but L is given and no gradient is wanted.
+
+        Families whose `forward` gives several tensors may take ``first`` there, as `Runner` does.
+        """
+        alone = len(args) == 1 and all(value is None for name, value in kwargs.items() if name != "first")
         if self.runner is not None and alone and not self.training and not torch.is_grad_enabled():
-            return self.runner(args[0])
+            return self.runner(args[0], first=kwargs.get("first", False))
         return super().__call__(*args, **kwargs)
 
     def train(self: SelfT, mode: bool = True) -> SelfT:
@@ -531,7 +537,10 @@ class Colorizer(nn.Module, ABC, Generic[ConfigT]):
             return self.predict_ab(L, **own).float()
 
         def predict(L: Tensor) -> Tensor:
-            x = L.to(self.device, torch.float32, memory_format=torch.channels_last)
+            # Other backends have their own layouts; a copy by torch's threads, which then look for more work a while,
+            # would only be in the way of theirs.
+            layout = torch.channels_last if self.backend == "torch" else torch.preserve_format
+            x = L.to(self.device, torch.float32, memory_format=layout)
             with inference_autocast(x.device, self.dtype if self.backend == "torch" else "float32"):
                 return _mean_of_views(answer, x, views, self.spec.multiple_of).cpu()
 
