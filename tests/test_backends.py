@@ -80,7 +80,7 @@ def test_the_runner_is_what_answers(make_picture: Callable[..., Any]) -> None:
     backends.attach(model, "onnx", "float32")
     runner, calls = model.runner, []
     assert runner is not None
-    model.runner = lambda L: calls.append(L.shape) or runner(L)  # type: ignore[func-returns-value]
+    model.runner = lambda L, **asked: calls.append(asked) or runner(L, **asked)  # type: ignore[func-returns-value]
     after = model.colorize_array(picture, style="vivid")
     assert len(calls) == 1
     assert np.abs(before.astype(int) - after).max() <= 1
@@ -88,6 +88,60 @@ def test_the_runner_is_what_answers(make_picture: Callable[..., Any]) -> None:
     assert len(calls) == 3
     model(torch.zeros(1, 1, 32, 32))  # a gradient is wanted: torch's business
     assert len(calls) == 3
+    model.colorize_array(picture, style="faithful")
+    assert calls == [{"first": False}] * 3 + [{"first": True}]
+
+
+@pytest.mark.parametrize("name", ["fusion", "siggraph17"])
+@pytest.mark.parametrize("backend", ["torch", "onnx", "openvino"])
+def test_the_first_answer_alone_is_that_of_all(name: str, backend: str) -> None:
+    model = _model(name)
+    L = torch.rand(2, 1, 32, 64) * 100
+    with torch.inference_mode():
+        expected, _ = model(L)
+        backends.attach(model, backend, "float32")
+        torch.testing.assert_close(model(L, first=True), expected, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(model(L)[0], expected, atol=1e-3, rtol=1e-3)
+
+
+def test_torch_leaves_out_what_the_first_answer_does_not_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    model: Any = _model("fusion")
+    head, widths = model._head, []
+    monkeypatch.setattr(model, "_head", lambda *args: widths.append(head(*args).shape[1]) or head(*args))
+    with torch.inference_mode():
+        model(torch.zeros(1, 1, 32, 32), first=True)
+        model(torch.zeros(1, 1, 32, 32))
+    assert widths == [2, 2, 261]
+
+
+def test_openvino_compiles_all_outputs_when_they_are_asked_for() -> None:
+    model = backends.attach(_model("fusion"), "openvino", "float32")
+    runner: Any = model.runner
+    L = torch.rand(1, 1, 32, 32) * 100
+    runner(L, first=True)
+    assert runner._whole is None
+    ab, logits = runner(L)
+    assert (ab.shape[1], logits.shape[1] > 200) == (2, True)
+    assert runner._whole is not None
+    single: Any = backends.attach(_model("regression"), "openvino", "float32").runner
+    assert single._whole is single._first
+
+
+def test_the_last_convolution_before_each_output_stays_in_floating_point() -> None:
+    import onnx
+
+    model = _model("fusion")
+    graph = onnx.load_from_string(export.to_onnx(model)).graph
+    picked = quantizing._nodes(graph)
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    heads = [node.name for node in convolutions if _outputs(graph, node) in (2, 261)]
+    assert len(heads) == 2
+    assert picked
+    assert not set(heads) & set(picked)
+
+
+def _outputs(graph: Any, node: Any) -> int:
+    return next((tensor.dims[0] for tensor in graph.initializer if tensor.name == node.input[1]), 0)
 
 
 def test_hints_still_reach_siggraph17() -> None:
@@ -291,9 +345,9 @@ def test_fidelity_sees_a_bad_backend(make_picture: Callable[..., Any]) -> None:
     right = model.runner
     assert right is not None
 
-    def wrong(L: torch.Tensor) -> Any:
+    def wrong(L: torch.Tensor, *, first: bool = False) -> Any:
         ab, logits = right(L)
-        return ab + 15, logits  # of the style faithful alone
+        return ab + 15 if first else (ab, logits)  # of the style faithful alone
 
     model.runner = wrong
     found = backends.fidelity(model, reference, pictures)
@@ -478,3 +532,11 @@ def test_a_network_without_a_source_file_is_made_again_when_its_code_changes() -
         first.__class__ = families["Made"]
         found.append(files._fingerprint(model))
     assert found[0] != found[1]
+
+
+def test_int8_without_vnni_is_warned_of(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
+    backends.attach(_model("regression"), "onnx", "float32")
+    assert not caplog.records
+    backends.attach(_model("regression"), "onnx", "int8")
+    assert "without VNNI" in caplog.text

@@ -1,10 +1,14 @@
 """`colorzoo bench` runs, what fails is a row, an interrupt loses nothing; times are made up where figures follow."""
 
 import json
+import multiprocessing
+import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from zoo import backends, hub, loading
-from zoo.bench import limits, processes, settings, stages, subjects, timing, ways
+from zoo.bench import children, limits, processes, settings, stages, subjects, timing, ways
 from zoo.bench.ways import Found, Way
 from zoo.cli import app
 from zoo.colorizer import Colorizer
@@ -33,9 +37,37 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "home", lambda: tmp_path / "cache")
 
 
+class Here:
+    """A `children.Child` in this process, where what it calls can be replaced."""
+
+    def __init__(self, *about: Any, **more: Any) -> None:
+        self._about, self._more = about, more
+
+    def ready(self) -> None:
+        self._work = children.Work(*self._about, **self._more)
+
+    def seconds(self, *about: Any) -> float:
+        return self._work.seconds(*about)
+
+    def stages(self, *about: Any) -> dict[str, float]:
+        return self._work.stages(*about)
+
+    def __enter__(self) -> "Here":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process for each way to run a network."""
+    monkeypatch.setattr(children, "Child", Here)
+
+
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything of the least size; the figures of other processes made up."""
+    """Everything of the least size; the figures of fresh processes made up."""
     monkeypatch.setattr(settings, "SIZES", TINY)
     for module in (sys.modules["zoo.bench.run"], settings):
         monkeypatch.setattr(module, "SIZES", TINY | {"512 px": (32, 32)}, raising=False)
@@ -70,8 +102,11 @@ def call(*arguments: object) -> Result:
 
 
 @pytest.mark.usefixtures("small")
-def test_every_kind_of_figure_is_measured_and_written(tmp_path: Path) -> None:
+def test_every_kind_of_figure_is_measured_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each way to run in a process of its own."""
     pytest.importorskip("av")
+    two = [Way("torch", "float32"), Way("torch", "bfloat16")]
+    monkeypatch.setattr(ways, "of", lambda _: (two, {}))
     out = tmp_path / "new" / "bench.json"
     done = call("grayscale", "--quick", "--threads", "1", "--out", out)
     assert done.exit_code == 0, done.output
@@ -83,7 +118,7 @@ def test_every_kind_of_figure_is_measured_and_written(tmp_path: Path) -> None:
     assert {row.size for row in speed.find(results.MEMORY)} == set(TINY)
     assert all(len(row.times) == 2 for row in speed.find(results.FILE))
     backend, dtype = speed.chosen("grayscale")
-    assert {row.dtype for row in speed.find(results.FORWARD)} >= {"float32"}
+    assert {row.dtype for row in speed.find(results.FORWARD)} == {"float32", "bfloat16"}
     assert f"grayscale: auto uses {backend} {dtype}" in done.output
     assert "import zoo" in done.output
     page = out.with_suffix(".md").read_text(encoding="utf-8")
@@ -94,7 +129,7 @@ def test_every_kind_of_figure_is_measured_and_written(tmp_path: Path) -> None:
         assert b"<svg" in (out.parent / f"bench-{plot}.svg").read_bytes()
 
 
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("small", "here")
 def test_auto_uses_what_was_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The slower way, were the colours of the faster one not too far off."""
     errors = {Way("torch", "float32"): 0.0, Way("torch", "bfloat16"): 0.7}
@@ -115,7 +150,7 @@ def test_auto_uses_what_was_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         assert backends.choose(model) == ("torch", "float32")
 
 
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("small", "here")
 def test_a_way_that_fails_is_a_row_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     good, refused, broken = Way("torch", "float32"), Way("onnx", "float32"), Way("torch", "bfloat16")
     monkeypatch.setattr(ways, "of", lambda _: ([refused, broken, good], {}))
@@ -149,7 +184,7 @@ def test_a_way_that_fails_is_a_row_and_the_rest_goes_on(monkeypatch: pytest.Monk
     assert not (tmp_path / "cache").exists()
 
 
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("small", "here")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_loses_nothing(number: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     load = ways.prepared
@@ -159,7 +194,7 @@ def test_an_interrupt_loses_nothing(number: int, monkeypatch: pytest.MonkeyPatch
         color, calls = model.colorize_file, iter(range(100))
 
         def colorize_file(*args: Any, **kwargs: Any) -> Path:
-            if next(calls) == 2:
+            if next(calls) == 3:  # after one for Pillow's and two rounds
                 signal.raise_signal(number)
             return color(*args, **kwargs)
 
@@ -232,7 +267,7 @@ def test_figures_that_cannot_be_written_are_printed(tmp_path: Path, monkeypatch:
 def test_rounds_take_turns_and_the_first_is_not_counted() -> None:
     now, log = 0.0, []
 
-    def job(name: str, seconds: list[float]) -> Callable[[], None]:
+    def job(name: str, seconds: list[float]) -> Callable[[], float]:
         left = iter(seconds)
 
         def run() -> None:
@@ -240,7 +275,7 @@ def test_rounds_take_turns_and_the_first_is_not_counted() -> None:
             log.append(name)
             now += next(left)
 
-        return run
+        return partial(timing.seconds_of, run, lambda: now)
 
     jobs = {"a": job("a", [9, 1, 2, 3]), "b": job("b", [9, 4, 5, 6])}
     found = timing.rounds(jobs, repeats=3, clock=lambda: now)
@@ -252,9 +287,10 @@ def test_rounds_take_turns_and_the_first_is_not_counted() -> None:
 def test_rounds_end_when_the_time_is_up_but_not_before_the_least() -> None:
     now = 0.0
 
-    def slow() -> None:
+    def slow() -> float:
         nonlocal now
         now += 10
+        return 10
 
     assert len(timing.rounds({"": slow}, repeats=9, least=3, seconds=15, clock=lambda: now)[""].seconds) == 3
     assert len(timing.rounds({"": slow}, repeats=9, least=1, seconds=15, clock=lambda: now)[""].seconds) == 2
@@ -264,11 +300,11 @@ def test_rounds_end_when_the_time_is_up_but_not_before_the_least() -> None:
 def test_a_job_that_fails_is_left_out_of_further_rounds() -> None:
     calls = []
 
-    def bad() -> None:
+    def bad() -> float:
         calls.append(1)
         raise ValueError("no\ngood")
 
-    found = timing.rounds({"bad": bad, "good": lambda: None}, repeats=3)
+    found = timing.rounds({"bad": bad, "good": lambda: 1.0}, repeats=3)
     assert len(calls) == 1
     assert found["bad"] == timing.Times([], "ValueError: no good")
     assert len(found["good"].seconds) == 3
@@ -290,6 +326,57 @@ def test_numbers_of_threads(text: str, found: tuple[int, ...]) -> None:
 
 def test_sizes_are_known_by_several_spellings() -> None:
     assert settings.sizes_of("48MP, 256,512px,1 mp") == ("256 px", "512 px", "1 MP", "48 MP")
+
+
+# A process for each
+
+
+GREY = "grayscale", Way("torch", "float32"), 1
+
+
+def test_a_child_times_what_it_is_asked_and_is_left_alone_by_ctrl_c(tmp_path: Path) -> None:
+    source, target = subjects.grey_jpeg(tmp_path / "grey.jpg", (48, 32)), tmp_path / "color.jpg"
+    with children.Child(*GREY) as child, children.Child("grayscale", Way("torch", "float8"), 1) as refused:
+        os.kill(int(child._process.pid or 0), signal.SIGINT)  # Ctrl-C, while it starts
+        child.ready()
+        os.kill(int(child._process.pid or 0), signal.SIGINT)  # and later
+        assert 0 < child.seconds("forward", 32) < 10
+        assert 0 < child.seconds("file", source, target) < 10
+        assert target.exists()
+        assert set(child.stages(source, target, 1)) == {*stages.STAGES, stages.OTHER}
+        with pytest.raises(ZooError, match=r"nowhere.jpg"):
+            child.seconds("file", tmp_path / "nowhere.jpg", target)
+        assert child.seconds("picture", 32, 24) > 0  # it goes on
+        with pytest.raises(ZooError, match="unknown dtype; found: 'float8'"):
+            refused.ready()
+        assert _used(child) < 0.05  # seconds of processor time, of one: it sleeps
+        child._process.kill()
+        for _ in range(2):
+            with pytest.raises(ZooError, match="its process ended, exit code -9"):
+                child.seconds("forward", 32)
+    assert not [process for process in multiprocessing.active_children() if process.daemon]
+
+
+def _used(child: children.Child) -> float:
+    def ticks() -> int:
+        stat = Path(f"/proc/{child._process.pid}/stat")
+        if not stat.exists():
+            pytest.skip("no /proc here")
+        return sum(map(int, stat.read_text().rpartition(")")[2].split()[11:13]))
+
+    time.sleep(0.1)
+    before = ticks()
+    time.sleep(0.5)
+    return (ticks() - before) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_child_that_gives_no_answer_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "PATIENCE", 0.05)  # shorter than starting takes
+    with children.Child(*GREY) as child:
+        for ask in (child.ready, partial(child.seconds, "forward", 32)):
+            with pytest.raises(ZooError, match=r"no answer within 0.05 s"):
+                ask()
+        assert child._process.exitcode == -9
 
 
 # Stages

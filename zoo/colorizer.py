@@ -548,11 +548,18 @@ class Colorizer(Runnable, ABC, Generic[ConfigT]):
             return self.predict_ab(x[:, :1], hints=told, **own).float()
 
         def predict(L: Tensor) -> Tensor:
-            x = L.to(self.device, torch.float32, memory_format=torch.channels_last)
+            x = self._placed(L)
             with self.autocast():
                 return view_answers(answer, x, views, self.spec.multiple_of).mean(0).cpu()
 
         return predict
+
+    def _placed(self, L: Tensor) -> Tensor:
+        """L where and as the network takes it."""
+        # Other backends have their own layouts; a copy by torch's threads, which then look for more work a while, would
+        # only be in the way of theirs.
+        layout = torch.channels_last if self.backend == "torch" else torch.preserve_format
+        return L.to(self.device, torch.float32, memory_format=layout)
 
     def sizes(self, options: Mapping[str, Any]) -> dict[str, int]:
         """At what size the network looks, as `zoo.pipeline` takes it."""
@@ -574,7 +581,7 @@ class Colorizer(Runnable, ABC, Generic[ConfigT]):
         own = {name: options[name] for name in OPTIONS if options.get(name) is not None}
 
         def spread_of(L: Tensor) -> Spread:
-            x = L.to(self.device, torch.float32, memory_format=torch.channels_last)
+            x = self._placed(L)
             with self.autocast():
                 return Spread(*(maps.float().cpu() for maps in self.spread(x, **own)))
 

@@ -15,8 +15,11 @@ SelfT = TypeVar("SelfT", bound="Runnable")
 class Runner(Protocol):
     """A network on another backend than torch."""
 
-    def __call__(self, L: Tensor) -> Any:
-        """What `Colorizer.forward` gives for L, (N, 1, H, W) in [0, 100], with sides that the model takes."""
+    def __call__(self, L: Tensor, *, first: bool = False) -> Any:
+        """What `Colorizer.forward` gives for L, (N, 1, H, W) in [0, 100], with sides that the model takes.
+
+        With ``first``, of several tensors the first alone; what only the others need is not computed.
+        """
 
 
 class Runnable(nn.Module):
@@ -37,10 +40,13 @@ class Runnable(nn.Module):
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """As of every module; the ``runner`` answers where nothing but L is given and no gradient is wanted."""
-        alone = len(args) == 1 and all(value is None for value in kwargs.values())
+        """As of every module; the ``runner`` answers where nothing but L is given and no gradient is wanted.
+
+        Families whose `forward` gives several tensors may take ``first`` there, as `Runner` does.
+        """
+        alone = len(args) == 1 and all(value is None for name, value in kwargs.items() if name != "first")
         if self.runner is not None and alone and not self.training and not torch.is_grad_enabled():
-            return self.runner(args[0])
+            return self.runner(args[0], first=kwargs.get("first", False))
         return super().__call__(*args, **kwargs)
 
     def train(self: SelfT, mode: bool = True) -> SelfT:

@@ -29,4 +29,4 @@ def answers(predict: Callable[[Tensor], Tensor], L: Tensor, views: int, multiple
     if views > 2 and smaller != list(L.shape[2:]):
         small = F.interpolate(L, smaller, mode="bilinear", antialias=True)
         found += [predict(small), predict(small.flip(3)).flip(3)]
-    return torch.stack([upsampling.bilinear_upsample(ab, size) for ab in found])
+    return torch.stack([ab if ab.shape[2:] == size else upsampling.bilinear_upsample(ab, size) for ab in found])

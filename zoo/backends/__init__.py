@@ -3,6 +3,7 @@
 A model keeps its methods; only its network's forward pass is computed elsewhere, and only for inference.
 """
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from zoo.backends.likeness import BOUND, fidelity, recorded
 from zoo.colorizer import Colorizer
 from zoo.errors import OptionError
 from zoo.runnable import Runner, has_fast_bf16
+
+_log = logging.getLogger(__name__)
 
 __all__ = [
     "BOUND",
@@ -71,6 +74,8 @@ def attach(model: Colorizer[Any], backend: str, dtype: str) -> Colorizer[Any]:
     choice.choose(model, backend, dtype)  # refuses what cannot be
     if dtype == "bfloat16" and backend != "torch" and not has_fast_bf16():
         raise OptionError(f"{backend} in bfloat16: this processor has none", remedy="use float32")
+    if dtype == "int8" and not torch.cpu._is_vnni_supported():  # sums of two products may overflow
+        _log.warning("%s in int8: without VNNI colours may drift; `colorzoo bench` measures how far", backend)
     networks = _family(model)
     runners = [None if backend == "torch" or one.parts else _runner(one, backend, dtype) for one in networks]
     for one, runner in zip(networks, runners, strict=True):

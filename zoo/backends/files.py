@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from zoo.backends import export, kinds
+from zoo.backends import export, kinds, network, quantizing
 from zoo.backends.choice import folder, key_of
 from zoo.colorizer import Colorizer
 from zoo.digests import sha256_of
@@ -62,9 +62,7 @@ def _content(model: Colorizer[Any], dtype: str) -> bytes:
     content = export.to_onnx(model)
     export.check(model, _run(content), "ONNX file")
     if dtype == "int8":
-        from zoo.backends.quantizing import quantized
-
-        return quantized(content, model)
+        return quantizing.quantized(content, model)
     return content
 
 
@@ -95,7 +93,8 @@ def _fingerprint(model: Colorizer[Any]) -> str:
     """Changes with anything that a file in the cache depends on beside the weights."""
     digest = hashlib.sha256(json.dumps([kinds.versions(), export.OPSET, str(model.config)]).encode())
     classes = {type(module) for module in model.modules() if not type(module).__module__.startswith("torch.")}
-    written = sorted({Path(__file__).read_bytes(), Path(inspect.getfile(export)).read_bytes(), *map(_text_of, classes)})
+    makers = (Path(inspect.getfile(module)).read_bytes() for module in (export, network, quantizing))
+    written = sorted({Path(__file__).read_bytes(), *makers, *map(_text_of, classes)})
     for text in written:
         digest.update(text)
     return digest.hexdigest()

@@ -1,10 +1,12 @@
 """Networks on onnxruntime and on OpenVINO; safe to call from several threads."""
 
 import queue
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -28,15 +30,21 @@ class OnnxRunner(_Shared):
     """An ONNX file on onnxruntime."""
 
     def __init__(self, path: Path, threads: int) -> None:
+        import onnxruntime
+
         self._made_of = path, threads
         self._session = onnx_session(str(path), threads)
         self._input = self._session.get_inputs()[0].name
         self._names = [output.name for output in self._session.get_outputs()]
+        self._options = onnxruntime.RunOptions()
+        self._options.only_execute_path_to_fetches = True
 
-    def __call__(self, L: Tensor) -> Any:
-        """What `Colorizer.forward` gives for L, (N, 1, H, W) in [0, 100]."""
-        outputs = self._session.run(self._names, {self._input: L.detach().float().contiguous().numpy()})
-        return nested({name: torch.from_numpy(out) for name, out in zip(self._names, outputs, strict=True)})
+    def __call__(self, L: Tensor, *, first: bool = False) -> Any:
+        """As `zoo.colorizer.Runner` says."""
+        names = self._names[:1] if first else self._names
+        inputs = {self._input: L.detach().float().contiguous().numpy()}
+        outputs = self._session.run(names, inputs, self._options)
+        return _answer(dict(zip(names, map(torch.from_numpy, outputs), strict=True)), first)
 
 
 class OpenvinoRunner(_Shared):
@@ -50,8 +58,6 @@ class OpenvinoRunner(_Shared):
     """
 
     def __init__(self, content: bytes | Path, threads: int, precision: str, cache: Path | None = None) -> None:
-        import openvino
-
         self._made_of = content, threads, precision, cache
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": precision,
@@ -60,24 +66,53 @@ class OpenvinoRunner(_Shared):
         }
         if cache is not None:
             settings["CACHE_DIR"] = str(cache)
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._first = _Compiled(content, settings, first=True)
+        self._whole = self._first if self._first.is_whole else None
+
+    def __call__(self, L: Tensor, *, first: bool = False) -> Any:
+        """As `zoo.colorizer.Runner` says."""
+        network = self._first if first else self._with_all()
+        return _answer(network(L.detach().float().contiguous().numpy()), first)
+
+    def _with_all(self) -> "_Compiled":
+        """What gives all outputs, compiled when these are first asked for."""
+        with self._lock:
+            self._whole = self._whole or _Compiled(self._made_of[0], self._settings, first=False)
+        return self._whole
+
+
+class _Compiled:
+    """A network as OpenVINO compiled it: with all its outputs, or what its first one needs."""
+
+    def __init__(self, content: bytes | Path, settings: dict[str, Any], *, first: bool) -> None:
+        import openvino
+
         core = openvino.Core()
-        self._compiled = core.compile_model(core.read_model(content), "CPU", settings)
+        network = core.read_model(content)
+        self.is_whole = not first or len(network.outputs) == 1
+        if not self.is_whole:
+            network = openvino.Model(network.outputs[:1], network.get_parameters())
+        self._compiled = core.compile_model(network, "CPU", settings)
         self._names = [output.get_any_name() for output in self._compiled.outputs]
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()  # each serves one call at a time
 
-    def __call__(self, L: Tensor) -> Any:
-        """What `Colorizer.forward` gives for L, (N, 1, H, W) in [0, 100]."""
+    def __call__(self, L: npt.NDArray[np.float32]) -> dict[str, Tensor]:
         try:
             request = self._requests.get_nowait()
         except queue.Empty:
             request = self._compiled.create_infer_request()
         try:
-            found = request.infer([L.detach().float().contiguous().numpy()], share_inputs=True, share_outputs=True)
+            found = request.infer([L], share_inputs=True, share_outputs=True)
             # Copied, since the next call writes over them.
-            outputs = {name: torch.from_numpy(np.array(found[n])) for n, name in enumerate(self._names)}
+            return {name: torch.from_numpy(np.array(found[n])) for n, name in enumerate(self._names)}
         finally:
             self._requests.put(request)
-        return nested(outputs)
+
+
+def _answer(outputs: dict[str, Tensor], first: bool) -> Any:
+    return next(iter(outputs.values())) if first else nested(outputs)
 
 
 def onnx_session(content: bytes | str, threads: int) -> Any:
@@ -93,4 +128,6 @@ def onnx_session(content: bytes | str, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what fails is raised
+    # Else its threads look for more work for 40 ms after each run, on processors that others need.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -4,19 +4,23 @@ import datetime
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 
 from zoo import loading
 from zoo.backends import BOUND
-from zoo.bench import limits, processes, stages, subjects, ways
+from zoo.bench import children, limits, processes, subjects, ways
+from zoo.bench.children import Child
 from zoo.bench.settings import SIZES, Settings, cores, unique
-from zoo.bench.timing import Times, rounds, said, torch_threads
+from zoo.bench.timing import Times, rounds, said, seconds_of, torch_threads
 from zoo.bench.ways import Found, Way
 from zoo.colorizer import Colorizer
 from zoo.errors import ZooError
@@ -30,8 +34,8 @@ _STAGE_RUNS = 3
 _FILM_ROUNDS = 3
 _SMALL = "512 px"  # of the picture in memory that the plain forward pass is the limit of
 
-Models = dict[Way, Colorizer[Any]]
-Jobs = list[tuple[Row, Callable[[], object]]]
+Models = dict[Way, Child]
+Jobs = list[tuple[Row, Callable[[], float]]]
 
 
 class Bench:
@@ -178,31 +182,43 @@ class _OfModel:
 
     @contextmanager
     def _prepared(self, threads: int) -> Iterator[Models]:
-        """The model in each way; one that fails is a row."""
-        models: Models = {}
-        for way in self._ways:
-            with self._failing_as(self._row(results.FORWARD, way, size=self.size, threads=threads)):
-                models[way] = ways.prepared(self.name, way)
-        yield models
+        """The model in each way, each in a process of its own; one that fails is a row."""
+        self._say(f"starting a process for each of {len(self._ways)} ways, threads: {threads}")
+        with ExitStack() as stack:
+            started = {way: stack.enter_context(children.Child(self.name, way, threads)) for way in self._ways}
+            yield {
+                way: child
+                for way, child in started.items()
+                if self._is_ready(child, self._row(results.FORWARD, way, size=self.size, threads=threads))
+            }
+
+    def _is_ready(self, child: Child, row: Row) -> bool:
+        """Whether its network is loaded; if not, a row says why."""
+        try:
+            child.ready()
+        except Exception as error:  # of whatever kind a backend's is
+            self.rows.append(replace(row, error=said(error)))
+            return False
+        return True
 
     def _forward(self, models: Models, threads: int) -> None:
-        photo = subjects.photo(*SIZES[_SMALL])
         for size in unique((self.size, PEER_SIZE)):
             self._say(f"forward pass at {size}, threads: {threads}")
-            jobs: Jobs = []
-            for way, model in models.items():
-                row = self._row(results.FORWARD, way, threads=threads, size=size)
-                jobs.append((row, limits.forward(model.predictor(), int(size))))
-                if size == self.size:
-                    row = self._row(results.PICTURE, way, threads=threads, size=_SMALL)
-                    jobs.append((row, _colorize(model, photo)))
-            for peer in limits.PEERS if size == PEER_SIZE else ():
-                way = ways.of_peer()
-                row = self._row(results.FORWARD, way, subject=peer, threads=threads, size=size)
-                with self._failing_as(row):
-                    network = limits.peer(peer)
-                    jobs.append((row, limits.forward(network.predictor(), int(size))))
-            self._time(jobs)
+            with ExitStack() as stack:
+                jobs: Jobs = []
+                for way, child in models.items():
+                    row = self._row(results.FORWARD, way, threads=threads, size=size)
+                    jobs.append((row, partial(child.seconds, "forward", int(size))))
+                    if size == self.size:
+                        row = self._row(results.PICTURE, way, threads=threads, size=_SMALL)
+                        jobs.append((row, partial(child.seconds, "picture", *SIZES[_SMALL])))
+                for peer in limits.PEERS if size == PEER_SIZE else ():
+                    way = ways.of_peer()
+                    row = self._row(results.FORWARD, way, subject=peer, threads=threads, size=size)
+                    child = stack.enter_context(children.Child(peer, way, threads, peer=True))
+                    if self._is_ready(child, row):
+                        jobs.append((row, partial(child.seconds, "forward", int(size))))
+                self._time(jobs)
 
     def _choose(self, models: Models, threads: int) -> bool:
         """Find the way that ``auto`` is to use with so many threads; False where none works."""
@@ -225,7 +241,7 @@ class _OfModel:
             self.about["passed_over"] |= self._failed() | why
         if self.settings.remember:
             with self._failing_as(self._row(results.FIDELITY, threads=threads)):
-                ways.remember(next(iter(models.values())), measured)
+                ways.remember(ways.prepared(self.name, ways.REFERENCE), measured)
         return True
 
     def _failed(self) -> dict[str, str]:
@@ -240,13 +256,18 @@ class _OfModel:
             self._say(f"{size} JPEG, file to file, threads: {threads}")
             source, target = self._source(size), self.folder / "color.jpg"
             jobs: Jobs = [
-                (self._row(results.FILE, way, size=size, threads=threads), _file(models[way], source, target))
+                (
+                    self._row(results.FILE, way, size=size, threads=threads),
+                    partial(models[way].seconds, "file", source, target),
+                )
                 for way in ways_here
             ]
             row = self._row(results.FILE, subject=results.PILLOW, size=size, threads=threads)
             with self._failing_as(row):
-                colored = models[self.chosen].colorize(subjects.photo(*SIZES[size]).convert("L"))
-                jobs.append((row, limits.pillow(source, target, colored)))
+                models[self.chosen].seconds("file", source, target)
+                with Image.open(target) as made:
+                    colored = Image.fromarray(np.asarray(made))
+                jobs.append((row, partial(seconds_of, limits.pillow(source, target, colored))))
             self._time(jobs)
 
     def _stages(self, models: Models, threads: int) -> None:
@@ -254,8 +275,7 @@ class _OfModel:
             self._say(f"stages of a {size} JPEG")
             row = self._row(results.STAGES, self.chosen, size=size, threads=threads)
             with self._failing_as(row):
-                job = _file(models[self.chosen], self._source(size), self.folder / "color.jpg")
-                parts = stages.shares(job, _STAGE_RUNS)
+                parts = models[self.chosen].stages(self._source(size), self.folder / "color.jpg", _STAGE_RUNS)
                 self.rows.append(replace(row, parts={k: round(v, 6) for k, v in parts.items()}))
 
     def _film(self, models: Models, threads: int) -> None:
@@ -272,8 +292,8 @@ class _OfModel:
             frames = limits.transcode(film, target)
             plain = self._row(results.FILM, subject=results.TRANSCODE, threads=threads, parts={"frames": frames})
             jobs: Jobs = [
-                (replace(row, parts={"frames": frames}), limits.film(models[self.chosen], film, target)),
-                (plain, lambda: limits.transcode(film, target)),
+                (replace(row, parts={"frames": frames}), partial(models[self.chosen].seconds, "film", film, target)),
+                (plain, partial(seconds_of, partial(limits.transcode, film, target))),
             ]
             self._time(jobs, repeats=min(_FILM_ROUNDS, self.settings.repeats), least=1)
 
@@ -328,14 +348,6 @@ def _about(model: Colorizer[Any]) -> dict[str, Any]:
 
 def _timed(row: Row, times: Times) -> Row:
     return replace(row, times=tuple(times.seconds), error=times.error)
-
-
-def _colorize(model: Colorizer[Any], photo: Any) -> Callable[[], object]:
-    return lambda: model.colorize(photo)
-
-
-def _file(model: Colorizer[Any], source: Path, target: Path) -> Callable[[], object]:
-    return lambda: model.colorize_file(source, target, quality=subjects.QUALITY, overwrite=True)
 
 
 def unique_numbers(*numbers: int) -> tuple[int, ...]:

@@ -21,8 +21,15 @@ class Times:
     error: str | None = None
 
 
+def seconds_of(job: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    """How long a job takes."""
+    start = clock()
+    job()
+    return clock() - start
+
+
 def rounds(
-    jobs: Mapping[Key, Callable[[], object]],
+    jobs: Mapping[Key, Callable[[], float]],
     *,
     repeats: int,
     least: int = 1,
@@ -33,7 +40,7 @@ def rounds(
     """The seconds of each job, taken in turn. The first round warms up; a job that fails is left out from then on.
 
     Args:
-        jobs: What is timed.
+        jobs: What is timed; each runs once when it is called, and gives its seconds.
         repeats: Rounds at most.
         least: Rounds at least.
         seconds: Of each job on average, after which no further round begins.
@@ -53,14 +60,13 @@ def rounds(
             if times.error is not None:
                 continue
             time.sleep(_PAUSE)
-            start = clock()
             try:
-                job()
+                took = job()
             except Exception as error:  # of whatever kind a backend's is
                 times.error = said(error)
             else:
                 if turn:
-                    times.seconds.append(round(clock() - start, _DIGITS))
+                    times.seconds.append(round(took, _DIGITS))
     return found
 
 

@@ -155,15 +155,15 @@ def shared_forward(network: Colorizer[Any]) -> Iterator[None]:
     if not type(network).__module__.startswith("zoo.models."):
         yield
         return
-    plain = network.forward
+    plain: Callable[..., Any] = network.forward
     last: list[Any] = []
 
-    def forward(L: Tensor, features: tuple[Tensor, ...] | None = None) -> Any:
-        if features is not None:
-            return plain(L, features)
+    def forward(L: Tensor, *args: Any, first: bool = False, **more: Any) -> Any:
+        if any(value is not None for value in (*args, *more.values())):
+            return plain(L, *args, **more, **({"first": True} if first else {}))
         if not last or not torch.equal(last[0], L):
             last[:] = [L.clone(), plain(L)]
-        return _pytree.tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, last[1])
+        return _pytree.tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, last[1][0] if first else last[1])
 
     network.forward = forward  # type: ignore[method-assign]
     try:

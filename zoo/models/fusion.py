@@ -108,16 +108,21 @@ class Fusion(HasEncoder[FusionConfig]):
         self.head = nn.Conv2d(self.decoder.outputs, 2 + count, 1)
         self.register_buffer("class_weights", torch.ones(count))
 
-    def forward(self, L: Tensor, features: tuple[Tensor, ...] | None = None) -> tuple[Tensor, Tensor]:
-        """ab in Lab units, (N, 2, H/4, W/4), and logits over the bins, (N, Q, H/4, W/4)."""
-        out = self.head(self.trunk(L, features))
-        return out[:, :2].float() * AB_SCALE, out[:, 2:]
+    def forward(self, L: Tensor, features: tuple[Tensor, ...] | None = None, first: bool = False) -> Any:
+        """ab in Lab units, (N, 2, H/4, W/4), and logits over the bins, (N, Q, H/4, W/4); with ``first``, ab alone."""
+        trunk = self.trunk(L, features)
+        ab = self._head(trunk, slice(2)).float() * AB_SCALE
+        return ab if first else (ab, self._head(trunk, slice(2, None)))
 
     def trunk(self, L: Tensor, features: tuple[Tensor, ...] | None = None) -> Tensor:
         """What both heads answer from, (N, C, H/4, W/4)."""
         *fine, coarse = features or self.encoder(L)
         scene = self.join(coarse.mean((2, 3)))[:, :, None, None]  # what the picture shows, at every position
         return self.decoder((*fine, coarse + scene))  # type: ignore[no-any-return]
+
+    def _head(self, trunk: Tensor, outputs: slice) -> Tensor:
+        """Some of the head's outputs: the bins are four fifths of its work and of what it writes."""
+        return F.conv2d(trunk, self.head.weight[outputs], self.head.bias[outputs])  # type: ignore[index]
 
     def loss(self, batch: Batch, role: str = "colorizer") -> Loss:
         """Of the bins, of the faithful colours, and of how unlike to photos the vivid ones are."""
@@ -148,9 +153,9 @@ class Fusion(HasEncoder[FusionConfig]):
         ``faithful`` has one answer; a ``temperature`` or ``seed`` without a style asks for ``vivid``.
         """
         dials = options.keys() & {"temperature", "seed"}
-        ab, logits = self(L)
         if options.get("style", "vivid" if dials else "faithful") == "faithful":
-            return ab  # type: ignore[no-any-return]
+            return self(L, first=True)  # type: ignore[no-any-return]
+        ab, logits = self(L)
         if "seed" in options:
             logits = bins.perturb(logits, options["seed"])
         return self._vivid(ab, logits, options.get("temperature", self.config.vivid_temperature))

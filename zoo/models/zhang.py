@@ -258,11 +258,16 @@ class Siggraph17(Colorizer[Siggraph17Config]):
         self.model_out = nn.Sequential(nn.Conv2d(w2, 2, 1), nn.Tanh())
 
     def forward(
-        self, L: Tensor, features: tuple[Tensor, ...] | None = None, hints: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """ab in Lab units, (N, 2, H, W), and logits over the grid of classes, (N, 529, H/4, W/4)."""
+        self,
+        L: Tensor,
+        features: tuple[Tensor, ...] | None = None,
+        hints: Tensor | None = None,
+        first: bool = False,
+    ) -> Any:
+        """ab in Lab units, (N, 2, H, W), and logits over the grid of classes, (N, 529, H/4, W/4); or ab ``first``."""
         trunk = self._trunk(L, hints)
-        return self._colors(*trunk), self.model_class(trunk[-1])
+        ab = self._colors(*trunk)
+        return ab if first else (ab, self.model_class(trunk[-1]))
 
     def loss(self, batch: Batch, role: str = "colorizer") -> Loss:
         """Of the colours, at the truth's own size, and of the classes; in training mode some colours are told.
@@ -290,9 +295,7 @@ class Siggraph17(Colorizer[Siggraph17Config]):
         Raises:
             OptionError: Hints of another shape.
         """
-        if self.runner is not None and options.get("hints") is None:
-            return self(L)[0]  # type: ignore[no-any-return]  # exported as a whole, with the classes
-        return self._colors(*self._trunk(L, options.get("hints")))
+        return self(L, hints=options.get("hints"), first=True)  # type: ignore[no-any-return]
 
     def _trunk(self, L: Tensor, hints: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Features at the strides 1, 2 and 4; the last have seen the whole picture."""

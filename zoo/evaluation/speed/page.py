@@ -99,7 +99,8 @@ def _introduction(speed: Speed) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in speed.versions.items())
     text = (
         f"Measured by `colorzoo bench` in {speed.run.get('seconds', 0):.0f} s on {escaped(machine(speed))}. "
-        f"{escaped(versions)}. What is compared ran in turn, round by round; figures are medians."
+        f"{escaped(versions)}. What is compared ran in turn, round by round, each network in a process of its own; "
+        "figures are medians."
     )
     return [text] if speed.complete else [text, "**This run was interrupted: some is not measured.**"]
 
