@@ -124,7 +124,7 @@ def test_models_that_were_not_used_for_longest_go_when_there_is_no_room(monkeypa
     def load(name: str) -> torch.nn.Module:
         loaded.append(name)
         model = torch.nn.Linear(9, 10)  # 400 bytes
-        model.predict_ab = model.forward
+        model.predict_ab = model.spread = model.forward
         return model
 
     monkeypatch.setattr(models.zoo, "load", load)
