@@ -45,9 +45,10 @@ CSS = """
 #photos .grid-container:has(> :only-child) {grid-template-columns: 1fr !important}
 #photos :only-child > .thumbnail-lg {aspect-ratio: auto; height: 230px}
 #photos :only-child > .thumbnail-lg img {object-fit: contain}
+@media (max-width: 480px) {.tab-container button {padding: 0 5px !important; font-size: var(--text-sm) !important}}
 footer .divider:last-child {display: none}
 [data-testid=status-tracker]:has(.error) {display: none}
-.html-container:has(.empty) {padding: 0}
+.html-container:has(> .empty, .touch) {padding: 0}
 #films {display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 280px), 1fr)); gap: 12px}
 #films .working {animation: working 1.2s ease-in-out infinite alternate}
 @keyframes working {from {opacity: .35} to {opacity: .9}}
@@ -78,12 +79,15 @@ footer .divider:last-child {display: none}
 .swatches i:nth-child(3) {background: linear-gradient(135deg, #2f6f9f, #e8a13c)}
 """
 
-# The pictures to click are buttons without words.
+# The pictures to click are buttons without words; those of a tab are there once it was opened.
 NAME_EXAMPLES = f"""() => {{
   const names = {[name.replace("-", " ") for name in EXAMPLE_NAMES]};
-  document.querySelectorAll('.examples').forEach(each => each.querySelectorAll('.gallery-item').forEach((item, n) => {{
-    item.title = item.ariaLabel = `Example: ${{names[n]}}`;
-  }}));
+  const tell = () => document.querySelectorAll('.examples').forEach(
+    each => each.querySelectorAll('.gallery-item:not([title])').forEach((item, n) => {{
+      item.title = item.ariaLabel = `Example: ${{names[n]}}`;
+    }}));
+  tell();
+  new MutationObserver(tell).observe(document.body, {{childList: true, subtree: true}});
 }}"""
 
 

@@ -82,8 +82,8 @@ const jpeg = save('JPEG', '.jpg', 'Download as JPEG');
 const layer = save('Strokes', '.layer.png', 'Download the strokes as a layer');
 layer.title = 'A transparent PNG, which colorzoo takes as --hints';
 const root = make('div', {class: 'touch', hidden: true},
-  make('div', {class: 'row'}, group('Tool', ...Object.values(tools)), group('History', undo, redo, fresh),
-    group('View', ...Object.values(views)), zooms),
+  make('div', {class: 'row'}, group('Tool', ...Object.values(tools)), group('History', undo, redo, fresh), zooms,
+    group('View', ...Object.values(views))),
   make('div', {class: 'row palette'}, make('span', {class: 'swatches', role: 'group', 'aria-label': 'Colors'}, ...swatches), custom,
     make('label', {class: 'width'}, 'Brush', width),
     make('label', {}, marks, 'Show lines')),
@@ -134,6 +134,10 @@ function take() {
     waiting = 0;
     behind = false;
     Object.assign(see, {run: next.run, stamp: -1, added: null, view: 'picture', scale: 1, at: null});
+    requestAnimationFrame(() => {
+      const {top} = root.getBoundingClientRect();
+      if (top < 0 || top > innerHeight / 2) root.scrollIntoView({block: 'start'});
+    });
   }
   if (next.stamp < see.stamp) return;
   see.stamp = next.stamp;
@@ -164,6 +168,10 @@ function draw() {
   undo.disabled = !now;
   redo.disabled = now === past.length - 1;
   fresh.disabled = JSON.stringify(told()) === JSON.stringify(NOTHING);
+  // What is disabled would lose the focus to nothing.
+  if (document.activeElement && document.activeElement.disabled && root.contains(document.activeElement)) {
+    stage.focus({preventScroll: true});
+  }
   layer.disabled = !told().strokes.length;
   jpeg.hidden = shown.transparent;
   const url = see.view === 'picture' ? shown.picture : (shown[see.view] || shown.grey).url;
@@ -206,19 +214,24 @@ function drawVariants(shown) {
   vary.disabled = Boolean(row && row.busy);
   stop.hidden = !(row && row.busy);
   variants.hidden = !row && !told().variant;
+  const of = row ? `${shown.run} ${row.seed}` : '';
+  if (variants.dataset.of !== of) {
+    variants.dataset.of = of;
+    variants.replaceChildren(offer(null, "The model's own answer", make('span', {}, "Model's own")));
+  }
+  for (let n = variants.children.length - 1; row && n < row.pictures.length; n++) {
+    variants.append(offer({number: n, seed: row.seed}, `Coloring ${n + 1}: go on from it`,
+      make('img', {src: row.pictures[n].url, alt: ''}), make('span', {}, String(n + 1))));
+  }
   const chosen = JSON.stringify(told().variant);
-  const of = JSON.stringify([row, chosen]);
-  if (variants.dataset.of === of) return;
-  variants.dataset.of = of;
-  const offer = (text, variant, url, label) => button('', () => commit({...told(), variant}),
-    {'aria-pressed': JSON.stringify(variant) === chosen, 'aria-label': label, title: label});
-  const own = offer('', null, '', "The model's own answer");
-  own.append(make('span', {}, "Model's own"));
-  variants.replaceChildren(own, ...(row ? row.pictures : []).map((file, number) => {
-    const each = offer('', {number, seed: row.seed}, '', `Coloring ${number + 1}: go on from it`);
-    each.append(make('img', {src: file.url, alt: ''}), make('span', {}, String(number + 1)));
-    return each;
-  }));
+  for (const each of variants.children) each.setAttribute('aria-pressed', each.dataset.variant === chosen);
+}
+
+function offer(variant, label, ...shown) {
+  const made = button('', () => commit({...told(), variant}),
+    {'data-variant': JSON.stringify(variant), 'aria-label': label, title: label});
+  made.replaceChildren(...shown);
+  return made;
 }
 
 const nextSeed = () => (board().variants ? board().variants.seed + 1 : 0);
@@ -407,8 +420,9 @@ stage.addEventListener('keydown', event => {
   does();
 });
 stage.addEventListener('blur', () => { see.at = null; ink(); });
-root.addEventListener('keydown', event => {
-  if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
+document.addEventListener('keydown', event => {
+  if (!(event.ctrlKey || event.metaKey) || event.altKey || !root.checkVisibility()) return;
+  if (!root.contains(event.target) && event.target !== document.body) return;
   const key = event.key.toLowerCase();
   if (key === 'z') go(now + (event.shiftKey ? 1 : -1));
   else if (key === 'y') go(now + 1);

@@ -29,7 +29,8 @@ EMPTY = """
 """
 # What is waited for is in view.
 SCROLL = """(...given) => {
-  document.querySelector('#touch')?.scrollIntoView({block: 'nearest', behavior: 'smooth'});
+  const page = document.querySelector('#touch');
+  if (page?.getBoundingClientRect().top < 0) page.scrollIntoView({block: 'start', behavior: 'smooth'});
   return given;
 }"""
 
@@ -66,7 +67,7 @@ def add_touch_tab(done: gr.State, tabs: gr.Tabs, photo: PhotoTab) -> None:
             fetch = gr.HTML({}, html_template="", js_on_load=parts.FETCH, elem_id="fetch-touched")
         with gr.Column(scale=1, min_width=280):
             drop = parts.as_uploaded(
-                gr.File(label="Open a photo", file_types=["image", *KINDS], height=120, elem_id="touch-drop")
+                gr.File(label="Open a photo", file_types=["image", *KINDS], height=150, elem_id="touch-drop")
             )
             gr.Markdown(LIMITS)
             examples = gr.Dataset(
@@ -93,9 +94,9 @@ def add_touch_tab(done: gr.State, tabs: gr.Tabs, photo: PhotoTab) -> None:
                 views = gr.Dropdown(VIEWS, value=1, label="Views")
             reference = parts.as_uploaded(
                 gr.File(
-                    label="Take colors from another picture",
+                    label="Take colors from a picture",
                     file_types=["image", *KINDS],
-                    height=120,
+                    height=150,
                     elem_id="touch-reference",
                 )
             )
