@@ -83,7 +83,7 @@ footer .divider:last-child {display: none}
 NAME_EXAMPLES = f"""() => {{
   const names = {[name.replace("-", " ") for name in EXAMPLE_NAMES]};
   const tell = () => document.querySelectorAll('.examples').forEach(
-    each => each.querySelectorAll('.gallery-item:not([title])').forEach((item, n) => {{
+    each => each.querySelectorAll('.gallery-item').forEach((item, n) => {{
       item.title = item.ariaLabel = `Example: ${{names[n]}}`;
     }}));
   tell();

@@ -211,7 +211,7 @@ def add_photo_tab(done: gr.State) -> PhotoTab:
         api_visibility="private",
     )
     job.saturation.input(paint_again, [last, job.saturation], [view, done], trigger_mode="always_last", **painting)
-    view.expand(turn_to, last, view, trigger_mode="always_last", **painting)
+    view.expand(turn_to, last, view, trigger_mode="multiple", **painting)  # Gradio would send the first one again
     view.stop(stop, last, None, queue=False, **quiet)
     view.download(save, last, fetch, trigger_mode="multiple", **painting)
     view.submit(save_all, last, fetch, **painting)

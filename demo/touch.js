@@ -87,7 +87,7 @@ const root = make('div', {class: 'touch', hidden: true},
   make('div', {class: 'row palette'}, make('span', {class: 'swatches', role: 'group', 'aria-label': 'Colors'}, ...swatches), custom,
     make('label', {class: 'width'}, 'Brush', width),
     make('label', {}, marks, 'Show lines')),
-  stage, legend, make('div', {class: 'row below'}, hint, status), problem, likely, reference,
+  problem, stage, legend, make('div', {class: 'row below'}, hint, status), likely, reference,
   make('div', {class: 'row'}, make('b', {}, 'Other colorings'), vary, stop), variants,
   make('div', {class: 'row'}, make('b', {}, 'Download'), save('PNG', '.png', 'Download as PNG'), jpeg, layer));
 element.append(root);
@@ -267,7 +267,7 @@ function lay() {
   const [wide, high] = board().size;
   const room = stage.clientWidth;
   if (!room) return;
-  const fit = Math.min(room, innerHeight * 0.7 * wide / high);
+  const fit = Math.min(room, innerHeight * 0.66 * wide / high);
   sheet.style.width = `${fit * see.scale}px`;
   sheet.style.aspectRatio = `${wide} / ${high}`;
   percent.textContent = `${Math.round(100 * see.scale)} %`;

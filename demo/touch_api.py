@@ -6,14 +6,55 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from demo import limits, models, photos, touching
+import gradio as gr
+
+from demo import limits, models, parts, photos, touching
 from demo.keeping import Owner
 from demo.photos import Settings
 from demo.refusals import in_short, refusal
 from demo.touches import draw, read_strokes
 from zoo import certainty, pipeline
 from zoo.errors import OptionError
+from zoo.options import VIEWS
 from zoo.reference import MODES
+
+
+def add_endpoints() -> None:
+    """The endpoints ``/touch_up``, ``/variants`` and ``/certainty``."""
+    queued: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
+    with gr.Row(visible=False):
+        picture, painted, other = (
+            parts.as_uploaded(gr.Image(type="filepath", format="png", sources=["upload"], label=label))
+            for label in ("picture", "layer", "reference")
+        )
+        model = gr.Textbox(models.parse(models.default_choices()[0]).spec.name, label="model")
+        style, mode = gr.Textbox("", label="style"), gr.Textbox(MODES[0], label="reference_mode")
+        hints = gr.JSON(None, label="hints")
+        variant, seed = gr.Number(None, label="variant"), gr.Number(0, label="seed")
+        count = gr.Number(touching.VARIANTS, label="number")
+        saturation = gr.Number(1.0, label="saturation")
+        size, views = gr.Number(None, label="working_size"), gr.Number(VIEWS[0], label="views")
+        gr.Button().click(
+            touch_up,
+            [picture, model, style, hints, painted, variant, seed, other, mode, saturation, size, views],
+            gr.Image(type="filepath", format="png"),
+            api_name="touch_up",
+            **queued,
+        )
+        gr.Button().click(
+            choose_variants,
+            [picture, model, style, count, seed, saturation],
+            gr.Gallery(format="png", type="filepath"),
+            api_name="variants",
+            **queued,
+        )
+        gr.Button().click(
+            see_certainty,
+            [picture, model, style],
+            gr.Image(type="filepath", format="png"),
+            api_name="certainty",
+            **queued,
+        )
 
 
 def touch_up(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import gradio as gr
 from gradio.data_classes import FileData
@@ -16,7 +17,6 @@ from demo.photos import Settings
 from demo.refusals import in_short, refusal
 from demo.touches import Touches
 from demo.touching import Sitting
-from zoo.options import VIEWS as COUNTS
 
 _HERE = Path(__file__).parent
 LIMITS = f"<small>{limits.PHOTOS}.</small>"
@@ -27,6 +27,7 @@ EMPTY = """
   another picture, and see where the model is unsure.</p>
 </div>
 """
+_open: WeakValueDictionary[str, Sitting] = WeakValueDictionary()  # by session, the last one
 # What is waited for is in view.
 SCROLL = """(...given) => {
   const page = document.querySelector('#touch');
@@ -168,16 +169,12 @@ def add_touch_tab(done: gr.State, tabs: gr.Tabs, photo: PhotoTab) -> None:
 
         return _tried(sitting, work)
 
-    def refer(path: str | None, sitting: Sitting | None) -> tuple[dict[str, Any], None]:
+    def refer(path: str | None, sitting: Sitting | None) -> dict[str, Any]:
         if sitting is None or path is None:
             raise refusal("Open a photo first, then add the picture that its colors come from.")
-
-        def work() -> None:
-            name, thumbnail = touching.refer(sitting, path)
-            known = {each: at for each, at in sitting.board["references"].items() if each in sitting.references}
-            sitting.board |= {"references": {**known, name: _file(editor, thumbnail)}, "added": name}
-
-        return _tried(sitting, work), None
+        name, thumbnail = touching.refer(sitting, path)
+        known = {each: at for each, at in sitting.board["references"].items() if each in sitting.references}
+        return _board(sitting, references={**known, name: _file(editor, thumbnail)}, added=name)
 
     def stop(sitting: Sitting | None) -> None:
         if sitting:
@@ -222,14 +219,17 @@ def add_touch_tab(done: gr.State, tabs: gr.Tabs, photo: PhotoTab) -> None:
     editor.select(suggest, table, editor, trigger_mode="multiple", **heavy, **quiet)
     editor.stop(stop, table, None, queue=False, **quiet)
     editor.download(save, table, fetch, trigger_mode="multiple", concurrency_limit=2, concurrency_id="paint", **quiet)
-    reference.upload(refer, [reference, table], [editor, reference], show_progress_on=reference, **heavy, **hidden)
-    _add_api()
+    reference.upload(refer, [reference, table], editor, show_progress_on=reference, **heavy, **hidden)
+    reference.upload(lambda: None, None, reference, queue=False, **quiet)
+    touch_api.add_endpoints()
 
 
 def leave(request: gr.Request) -> None:
-    """The page was closed: what is kept of its pictures goes."""
+    """The page was closed: what is kept of its pictures goes, and is made again if that was a mistake."""
     if request.session_hash:
         touching.leave(request.session_hash)
+        if sitting := _open.pop(request.session_hash, None):
+            sitting.board["picture"] = ""
 
 
 def _opened(
@@ -258,6 +258,7 @@ def _opened(
     }
     with in_short(sitting.source):
         _paint(sitting)
+    _open[sitting.owner.session] = sitting
     return {
         page.empty: gr.update(visible=False),
         page.editor: deepcopy(sitting.board),
@@ -279,12 +280,15 @@ def _tried(sitting: Sitting, work: Callable[[], None], **changes: Any) -> dict[s
         try:
             with in_short(sitting.source):
                 work()
+                if not sitting.board["picture"]:
+                    _paint(sitting)
         except gr.Error as error:
             problem = error.message
         return _board(sitting, problem=problem, **changes)
 
 
 def _board(sitting: Sitting, **changes: Any) -> dict[str, Any]:
+    """What the page shows, with a stamp by which it knows what comes late."""
     with sitting.lock:
         sitting.board |= {**changes, "stamp": sitting.board["stamp"] + 1}
         return deepcopy(sitting.board)
@@ -339,40 +343,3 @@ def _job(sitting: Sitting) -> snippets.Job:
     return snippets.Job(
         False, [Path(sitting.source).name], [sitting.choice], sitting.settings, guidance=tuple(guidance.items())
     )
-
-
-def _add_api() -> None:
-    queued: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
-    with gr.Row(visible=False):
-        picture, painted, other = (
-            parts.as_uploaded(gr.Image(type="filepath", format="png", sources=["upload"], label=label))
-            for label in ("picture", "layer", "reference")
-        )
-        model = gr.Textbox(models.parse(models.default_choices()[0]).spec.name, label="model")
-        style, mode = gr.Textbox("", label="style"), gr.Textbox(touches.Touches().mode, label="reference_mode")
-        hints = gr.JSON(None, label="hints")
-        variant, seed = gr.Number(None, label="variant"), gr.Number(0, label="seed")
-        count = gr.Number(touching.VARIANTS, label="number")
-        saturation = gr.Number(1.0, label="saturation")
-        size, views = gr.Number(None, label="working_size"), gr.Number(COUNTS[0], label="views")
-        gr.Button().click(
-            touch_api.touch_up,
-            [picture, model, style, hints, painted, variant, seed, other, mode, saturation, size, views],
-            gr.Image(type="filepath", format="png"),
-            api_name="touch_up",
-            **queued,
-        )
-        gr.Button().click(
-            touch_api.choose_variants,
-            [picture, model, style, count, seed, saturation],
-            gr.Gallery(format="png", type="filepath"),
-            api_name="variants",
-            **queued,
-        )
-        gr.Button().click(
-            touch_api.see_certainty,
-            [picture, model, style],
-            gr.Image(type="filepath", format="png"),
-            api_name="certainty",
-            **queued,
-        )

@@ -3,8 +3,10 @@
 import io
 import shlex
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -282,6 +284,35 @@ def test_a_photo_that_is_gone_is_told(photo: str) -> None:
         _full(sitting, DOT)
 
 
+def test_events_of_pictures_that_are_not_open_are_refused(photo: str) -> None:
+    def event(run: str) -> Any:
+        return SimpleNamespace(_data={"run": run})
+
+    editor = gr.HTML(render=False)
+    page: Any = SimpleNamespace(editor=editor, empty=0, table=1, done=2)
+    request = gr.Request(session_hash="me")
+    first = touch_tab._opened(page, photo, "tint:warm", Settings(), None, request)[1]
+    run = first.board["run"]
+    assert touch_tab._here(first, event(run)) is first
+    second = touch_tab._opened(page, photo, "tint:cool", Settings(), first, request)[1]
+    assert {owner.picture for owner in touching._kept.count()} == {second.board["run"]}
+    for sitting, name in ((None, run), (second, run), (first, None)):
+        with pytest.raises(gr.Error, match="not open here any more"):
+            touch_tab._here(sitting, event(name))
+    # What fails is told, and the picture stays; it is made again after the page was left for a while.
+    picture = second.board["picture"]
+    told = touch_tab._tried(second, lambda: touches.read({"mode": "no"}) and None, number=3)  # type: ignore[func-returns-value]
+    assert "unknown reference mode" in told["problem"]
+    assert (told["number"], told["stamp"], told["picture"]) == (3, 1, picture)
+    touch_tab.leave(request)
+    again = touch_tab._tried(second, lambda: None)
+    assert (again["picture"], again["stamp"], again["problem"]) == (picture, 2, "")
+    seen = list(touch_tab._varied(second, 1, editor))
+    assert [len(board["variants"]["pictures"]) for board in seen] == [0, 1, 2, 3, 4, 4]
+    assert [board["stamp"] for board in seen] == [3, 4, 5, 6, 7, 8]
+    assert not seen[-1]["variants"]["busy"]
+
+
 # What is not understood
 
 
@@ -518,3 +549,8 @@ def test_visitors_paint(url: str, width: int, theme: str, photo: str, colored: s
             editor.get_by_label("Download the strokes as a layer").click()
         assert Image.open(download.value.path()).mode == "RGBA"
         editor.get_by_text("In color", exact=True).click()
+    # The page is closed: nothing is kept of it.
+    end = time.monotonic() + 15
+    while touching._kept.count() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not touching._kept.count()
