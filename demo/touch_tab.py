@@ -61,7 +61,9 @@ def add_touch_tab(done: gr.State, tabs: gr.Tabs, photo: PhotoTab) -> None:
                 {},
                 html_template="",
                 css_template=(_HERE / "touch.css").read_text(encoding="utf-8"),
-                js_on_load=(_HERE / "touch.js").read_text(encoding="utf-8"),
+                js_on_load="\n".join(
+                    (_HERE / name).read_text(encoding="utf-8") for name in ("touch.js", "touch_sheet.js")
+                ),
                 apply_default_css=False,
                 elem_id="editor",
             )
@@ -280,8 +282,6 @@ def _tried(sitting: Sitting, work: Callable[[], None], **changes: Any) -> dict[s
         try:
             with in_short(sitting.source):
                 work()
-                if not sitting.board["picture"]:
-                    _paint(sitting)
         except gr.Error as error:
             problem = error.message
         return _board(sitting, problem=problem, **changes)
@@ -328,6 +328,9 @@ def _here(sitting: Sitting | None, event: gr.EventData) -> Sitting:
     """
     if sitting is None or parts.told(event, "run") != sitting.board["run"]:
         raise refusal(touching.GONE)
+    if not sitting.board["picture"]:  # the page was left, and is there again
+        with in_short(sitting.source):
+            _paint(sitting)
     return sitting
 
 

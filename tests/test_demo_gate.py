@@ -246,11 +246,11 @@ def test_a_visitor_gets_no_more_than_so_many_places(http: httpx.Client, url: str
     number = _number(http, "colorize")
 
     def ask(session: str) -> httpx.Response:
-        data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, "slow", "", 1.0, None, None]
+        data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, "slow", "", 1.0, None, None, 1]
         return http.post("gradio_api/queue/join", json={"data": data, "session_hash": session, "fn_index": number})
 
     async def ask_together(session: str, many: int) -> list[int]:
-        data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, "slow", "", 1.0, None, None]
+        data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, "slow", "", 1.0, None, None, 1]
         body = {"data": data, "session_hash": session, "fn_index": number}
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
             asked = (client.post("gradio_api/queue/join", json=body) for _ in range(many))

@@ -305,7 +305,7 @@ def test_events_of_pictures_that_are_not_open_are_refused(photo: str) -> None:
     assert "unknown reference mode" in told["problem"]
     assert (told["number"], told["stamp"], told["picture"]) == (3, 1, picture)
     touch_tab.leave(request)
-    again = touch_tab._tried(second, lambda: None)
+    again = touch_tab._tried(touch_tab._here(second, event(second.board["run"])), lambda: None)
     assert (again["picture"], again["stamp"], again["problem"]) == (picture, 2, "")
     seen = list(touch_tab._varied(second, 1, editor))
     assert [len(board["variants"]["pictures"]) for board in seen] == [0, 1, 2, 3, 4, 4]
