@@ -29,12 +29,12 @@ function ink() {
     if (stroke.points.length === 1) pen.lineTo(stroke.points[0][0] * by + 0.1, stroke.points[0][1] * by);
     pen.stroke();
   };
-  const fine = 3 * marked.width / (sheet.clientWidth || 1);
+  const fine = 2.5 * marked.width / (sheet.clientWidth || 1);
   const strokes = erased || told().strokes;
   if (see.marks || see.tool === 'erase') {
     for (const stroke of strokes) {
-      trace(stroke, '#0009', fine + 3);
-      trace(stroke, '#fffd', fine + 1.5);
+      trace(stroke, '#0009', 2.2 * fine);
+      trace(stroke, '#fffd', 1.7 * fine);
       trace(stroke, stroke.color, fine);
     }
   }

@@ -88,7 +88,7 @@ def test_no_other_files_are_read_whatever_a_request_is_called(
     Image.new("L", (8, 6), 90).save(tmp_path / "secret.png")
     headers = {} if kind is None else {"content-type": kind}
     for more in ({}, {"meta": {}}, {"meta": {"_type": "gradio.FileData"}}):
-        call = {"data": [{"path": str(tmp_path / "secret.png"), **more}, "tint", "", 1.0, None, None]}
+        call = {"data": [{"path": str(tmp_path / "secret.png"), **more}, "tint", "", 1.0, None, None, 1]}
         for route in ("call/colorize", "call/v2/colorize", "queue/join", "run/colorize", "call/colorize/"):
             body = {**call, "session_hash": "x", "fn_index": _number(http, "colorize")}
             for encoding in ("utf-8", "utf-16"):
