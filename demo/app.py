@@ -1,4 +1,4 @@
-"""The app's page. `python demo/app.py` opens it; its tabs are in photo_tab.py, film_tab.py and report_tab.py."""
+"""The app's page. `python demo/app.py` opens it; each tab is in a module of its own."""
 
 import logging
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from demo import limits, memory, parts, published, refusals, report_tab, serving, uploads
+from demo import limits, memory, parts, published, refusals, report_tab, serving, touch_tab, uploads
 from demo.code_tab import add_code_tab
 from demo.film_tab import add_film_tab
 from demo.gate import Gate
@@ -30,11 +30,11 @@ CSS = """
   {outline: 2px solid var(--color-accent) !important; outline-offset: 2px !important}
 .gradio-container :is([role=tab], .gallery-item, .thumbnail-item, .upload-container, .reset-button):focus-visible
   {outline-offset: -2px !important}
-#examples .gallery {display: grid; grid-template-columns: repeat(5, minmax(0, 100px))}
-#examples .gallery-item {padding: 0; width: 100%; height: auto; aspect-ratio: 1}
-#examples .gallery-item :is(span, .container, img)
+.examples .gallery {display: grid; grid-template-columns: repeat(5, minmax(0, 100px))}
+.examples .gallery-item {padding: 0; width: 100%; height: auto; aspect-ratio: 1}
+.examples .gallery-item :is(span, .container, img)
   {display: block; width: 100%; height: 100%; max-width: none; max-height: none}
-#examples .gallery-item img {object-fit: cover}
+.examples .gallery-item img {object-fit: cover}
 .gradio-container .block input[type=range]::-webkit-slider-thumb
   {box-sizing: border-box; border: 2px solid var(--slider-color)}
 .gradio-container .block input[type=range]::-moz-range-thumb
@@ -45,9 +45,10 @@ CSS = """
 #photos .grid-container:has(> :only-child) {grid-template-columns: 1fr !important}
 #photos :only-child > .thumbnail-lg {aspect-ratio: auto; height: 230px}
 #photos :only-child > .thumbnail-lg img {object-fit: contain}
+@media (max-width: 480px) {.tab-container button {padding: 0 5px !important; font-size: var(--text-sm) !important}}
 footer .divider:last-child {display: none}
 [data-testid=status-tracker]:has(.error) {display: none}
-.html-container:has(.empty) {padding: 0}
+.html-container:has(> .empty, .touch) {padding: 0}
 #films {display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 280px), 1fr)); gap: 12px}
 #films .working {animation: working 1.2s ease-in-out infinite alternate}
 @keyframes working {from {opacity: .35} to {opacity: .9}}
@@ -78,12 +79,15 @@ footer .divider:last-child {display: none}
 .swatches i:nth-child(3) {background: linear-gradient(135deg, #2f6f9f, #e8a13c)}
 """
 
-# The pictures to click are buttons without words.
+# The pictures to click are buttons without words; those of a tab are there once it was opened.
 NAME_EXAMPLES = f"""() => {{
   const names = {[name.replace("-", " ") for name in EXAMPLE_NAMES]};
-  document.querySelectorAll('#examples .gallery-item').forEach((item, n) => {{
-    item.title = item.ariaLabel = `Example: ${{names[n]}}`;
-  }});
+  const tell = () => document.querySelectorAll('.examples').forEach(
+    each => each.querySelectorAll('.gallery-item').forEach((item, n) => {{
+      item.title = item.ariaLabel = `Example: ${{names[n]}}`;
+    }}));
+  tell();
+  new MutationObserver(tell).observe(document.body, {{childList: true, subtree: true}});
 }}"""
 
 
@@ -93,9 +97,11 @@ def build_demo() -> gr.Blocks:
     with refusals.Blocks(title="colorzoo", analytics_enabled=False, delete_cache=(HOUR, HOUR)) as demo:
         gr.Markdown(HEADER)
         done = gr.State(None)
-        with gr.Tabs():
+        with gr.Tabs() as tabs:
             with gr.Tab("Photos", id="photos"):
-                add_photo_tab(done)
+                photo = add_photo_tab(done)
+            with gr.Tab("Touch up", id="touch"):
+                touch_tab.add_touch_tab(done, tabs, photo)
             with gr.Tab("Videos", id="videos"):
                 add_film_tab(done)
             with gr.Tab("Reports", id="reports"):
@@ -103,6 +109,7 @@ def build_demo() -> gr.Blocks:
             with gr.Tab("Code", id="code") as developers:
                 add_code_tab(developers, done)
         gr.Markdown(NOTE)
+        demo.unload(touch_tab.leave)
         demo.load(None, js=NAME_EXAMPLES, show_progress="hidden", api_visibility="private")
     demo.queue(max_size=limits.QUEUE, api_open=False)
     return demo

@@ -2,11 +2,12 @@
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
 from threading import Lock, RLock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from cachetools import LRUCache, cached
 
@@ -20,6 +21,8 @@ DEFAULTS = ("fusion:faithful", "fusion:vivid")
 RESULTS = Path(__file__).parents[1] / "model_cards" / "results" / "eval"
 
 _IN_BACKEND = 4  # times its tensors; measured of fusion: 1.9 on onnxruntime, 3.5 on OpenVINO
+
+T = TypeVar("T")
 
 _turn = RLock()
 
@@ -144,14 +147,20 @@ def named(name: str) -> "zoo.Colorizer[Any]":
 
 def taking_turns(model: "zoo.Colorizer[Any]") -> "zoo.Colorizer[Any]":
     """The model, of which the network runs only while no other does: two at once take far longer than in turn."""
-    predict_ab = model.predict_ab
-
-    def in_turn(L: Any, **options: Any) -> Any:
-        with _turn:
-            return predict_ab(L, **options)
-
-    model.predict_ab = in_turn  # type: ignore[method-assign]
+    model.predict_ab = in_turn(model.predict_ab)  # type: ignore[method-assign]
+    model.spread = in_turn(model.spread)  # type: ignore[method-assign]
     return model
+
+
+def in_turn(function: Callable[..., T]) -> Callable[..., T]:
+    """The function, which runs a network, as it waits until no other one runs."""
+
+    @wraps(function)
+    def waiting(*args: Any, **options: Any) -> T:
+        with _turn:
+            return function(*args, **options)
+
+    return waiting
 
 
 @lru_cache

@@ -1,5 +1,7 @@
 """What several tabs of the page have."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import gradio as gr
@@ -18,6 +20,19 @@ CSS = """
 :is(.models, #pages) label.selected {border-color: var(--color-accent);
   background: color-mix(in srgb, var(--primary-500) 12%, var(--checkbox-label-background-fill))}
 .models label input {margin-top: 3px}
+"""
+# The server has made a file; the page fetches it.
+FETCH = """
+watch('value', () => {
+  const {token, file} = props.value || {};
+  document.querySelector(`[data-token="${token}"][aria-busy]`)?.removeAttribute('aria-busy');
+  if (!file) return;
+  const link = document.createElement('a');
+  [link.href, link.download] = [file.url, file.orig_name];
+  document.body.append(link);
+  link.click();
+  link.remove();
+});
 """
 NONE_COMMERCIAL = """
 None of these models may be used commercially: their weights were learned from photos that are for research.
@@ -99,6 +114,22 @@ def nothing_yet(steps: str) -> gr.HTML:
   <p>{steps}</p>
 </div>
 """)
+
+
+def told(event: gr.EventData, name: str) -> Any:
+    """What the page tells with an event; None where it does not."""
+    data = getattr(event, "_data", None)
+    return data.get(name) if isinstance(data, dict) else None
+
+
+@contextmanager
+def fetching(event: gr.EventData) -> Iterator[dict[str, Any]]:
+    """What the page is told of a file that it asked for; also where there is none, with a message why."""
+    answer: dict[str, Any] = {"token": str(told(event, "token"))}
+    try:
+        yield answer
+    except gr.Error as error:
+        gr.Warning(error.message)
 
 
 def cards(found: dict[str, models.Choice]) -> list[tuple[str, str]]:

@@ -3,11 +3,10 @@
 import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.data_classes import FileData
@@ -25,25 +24,13 @@ EXAMPLE_NAMES = (
 KINDS = (".tif", ".tiff", ".avif", ".bmp", ".webp")  # which not every browser takes for pictures
 SIZES = (128, 192, 256, 320, 384, 512, 768)
 OWN = "the model's own"
+VIEWS = [("1: as it is", 1), ("2: also mirrored", 2), ("4: also larger", 4)]
 LIMITS = f"<small>{limits.PHOTOS}; {limits.PHOTOS_AT_ONCE} photos at once.</small>"
 CAPTION = "Against the original, at 512 pixels: decibels closer than grey, mean color difference, strength of colors"
 _VIEWER = Path(__file__).parent
 _METRICS = ("gain", "ciede2000", "cf_share")
 
 
-# The server has made a file; the page fetches it.
-FETCH = """
-watch('value', () => {
-  const {token, file} = props.value || {};
-  document.querySelector(`#results [data-token="${token}"]`)?.removeAttribute('aria-busy');
-  if (!file) return;
-  const link = document.createElement('a');
-  [link.href, link.download] = [file.url, file.orig_name];
-  document.body.append(link);
-  link.click();
-  link.remove();
-});
-"""
 # What is waited for is in view.
 SCROLL = """(...given) => {
   document.querySelector('.viewer:not([hidden]), .empty')?.scrollIntoView({block: 'nearest', behavior: 'smooth'});
@@ -74,7 +61,19 @@ class Run:
     over: bool = False
 
 
-def add_photo_tab(done: gr.State) -> None:
+class PhotoTab(NamedTuple):
+    """What other tabs need of this one.
+
+    Attributes:
+        view: Tells, as ``select``, with which result the visitor wants to go on.
+        last: Holds the `Run` that is shown.
+    """
+
+    view: gr.HTML
+    last: gr.State
+
+
+def add_photo_tab(done: gr.State) -> PhotoTab:
     """What is in the tab, and the endpoints ``/colorize``, ``/compare`` and ``/models``.
 
     Args:
@@ -99,6 +98,7 @@ def add_photo_tab(done: gr.State) -> None:
                 samples=[[str(EXAMPLES / f"{name}.jpg")] for name in EXAMPLE_NAMES],
                 samples_per_page=len(EXAMPLE_NAMES),
                 label="Or try one of these",
+                elem_classes="examples",
                 elem_id="examples",
             )
         with gr.Column(min_width=320):
@@ -118,6 +118,12 @@ def add_photo_tab(done: gr.State) -> None:
                     label="Temperature",
                     info="Of vivid styles and classification: low is bold, high is cautious; 0 is the model's own",
                 )
+                views = gr.Dropdown(
+                    VIEWS,
+                    value=1,
+                    label="Views",
+                    info="The mean of what the model answers to several views: steadier, and as many times slower",
+                )
             job.button.render()  # type: ignore[no-untyped-call]
     empty = parts.nothing_yet("Choose photos, tick the models, press <b>Colorize</b>.")
     view = gr.HTML(
@@ -128,7 +134,7 @@ def add_photo_tab(done: gr.State) -> None:
         apply_default_css=False,
         elem_id="results",
     )
-    fetch = gr.HTML({}, html_template="", js_on_load=FETCH, elem_id="fetch")
+    fetch = gr.HTML({}, html_template="", js_on_load=parts.FETCH, elem_id="fetch")
     last = gr.State(None)
 
     def prepare(sources: Sequence[Any] | None) -> Iterator[list[str]]:
@@ -140,12 +146,13 @@ def add_photo_tab(done: gr.State) -> None:
         saturation: float,
         heat: float,
         side: int,
+        count: int,
         before: Run | None,
     ) -> Iterator[dict[Any, Any]]:
         """Updates of the page, as results come in."""
         wanted = [name for name in models.choices() if name in ticked]  # in the order that they are offered in
         files = photos.check_job([file for file, _ in sources or ()], wanted)
-        run = _started(list(files), wanted, Settings(saturation, heat or None, side or None))
+        run = _started(list(files), wanted, Settings(saturation, heat or None, side or None, count))
         if before:
             before.over = True
         for board in _colored(run, view):
@@ -159,7 +166,7 @@ def add_photo_tab(done: gr.State) -> None:
 
     def turn_to(run: Run | None, event: gr.EventData) -> Iterator[dict[Any, Any]]:
         """Another photo is in view, which may have been painted at another saturation."""
-        number = _told(event, "photo")
+        number = parts.told(event, "photo")
         if run and number in range(len(run.sources)):
             run.shown = number
             for board in _painted(run, view):
@@ -170,18 +177,18 @@ def add_photo_tab(done: gr.State) -> None:
             run.stopped = True
 
     def save(run: Run | None, event: gr.EventData) -> Iterator[dict[str, Any]]:
-        with tempfile.TemporaryDirectory() as folder, _fetching(event) as file:
-            number, name = _told(event, "photo"), _told(event, "key")
+        with tempfile.TemporaryDirectory() as folder, parts.fetching(event) as file:
+            number, name = parts.told(event, "photo"), parts.told(event, "key")
             if run is None or number not in range(len(run.sources)) or name not in run.chosen:
                 raise refusal("There is no such picture any more. Color the photo again.")
-            path = photos.full(run.sources[number], name, run.settings, str(_told(event, "suffix")), Path(folder))
+            path = photos.full(run.sources[number], name, run.settings, str(parts.told(event, "suffix")), Path(folder))
             file["file"] = FileData(path=str(path), orig_name=path.name).model_dump()
             yield file
         if "file" not in file:
             yield file
 
     def save_all(run: Run | None, event: gr.EventData) -> Iterator[dict[str, Any]]:
-        with tempfile.TemporaryDirectory() as folder, _fetching(event) as file:
+        with tempfile.TemporaryDirectory() as folder, parts.fetching(event) as file:
             wanted = _finished(run) if run else []
             if run is None or not wanted:
                 raise refusal(photos.NO_PHOTO)
@@ -195,7 +202,7 @@ def add_photo_tab(done: gr.State) -> None:
     painting: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "paint", **quiet}
     job.button.click(
         show,
-        [drop, job.models, job.saturation, temperature, size, last],
+        [drop, job.models, job.saturation, temperature, size, views, last],
         [empty, view, last, done],
         js=SCROLL,
         show_progress_on=empty,
@@ -204,7 +211,7 @@ def add_photo_tab(done: gr.State) -> None:
         api_visibility="private",
     )
     job.saturation.input(paint_again, [last, job.saturation], [view, done], trigger_mode="always_last", **painting)
-    view.expand(turn_to, last, view, trigger_mode="always_last", **painting)
+    view.expand(turn_to, last, view, trigger_mode="multiple", **painting)  # Gradio would send the first one again
     view.stop(stop, last, None, queue=False, **quiet)
     view.download(save, last, fetch, trigger_mode="multiple", **painting)
     view.submit(save_all, last, fetch, **painting)
@@ -217,6 +224,7 @@ def add_photo_tab(done: gr.State) -> None:
         api_visibility="private",
     )
     _add_api()
+    return PhotoTab(view, last)
 
 
 def _started(sources: list[str], chosen: list[str], settings: Settings) -> Run:
@@ -326,22 +334,6 @@ def _enter(photo: dict[str, Any], result: photos.Result, view: gr.HTML, settings
         photo["figures"]["rows"] = [rows[p["label"]] for p in photo["panels"] if p["label"] in rows]
 
 
-def _told(event: gr.EventData, name: str) -> Any:
-    """What the page tells with an event; None where it does not."""
-    told = getattr(event, "_data", None)
-    return told.get(name) if isinstance(told, dict) else None
-
-
-@contextmanager
-def _fetching(event: gr.EventData) -> Iterator[dict[str, Any]]:
-    """What the page is told of a file that it asked for; also where there is none, with a message why."""
-    answer: dict[str, Any] = {"token": str(_told(event, "token"))}
-    try:
-        yield answer
-    except gr.Error as error:
-        gr.Warning(error.message)
-
-
 def _add_api() -> None:
     """The endpoints ``/colorize``, ``/compare`` and ``/models``."""
     first = models.parse(models.default_choices()[0]).spec.name
@@ -353,11 +345,11 @@ def _add_api() -> None:
         several = gr.JSON(models.default_choices(), label="models")
         saturation = gr.Number(1.0, label="saturation")
         temperature = gr.Number(None, label="temperature")
-        size = gr.Number(None, label="working_size")
+        size, views = gr.Number(None, label="working_size"), gr.Number(1, label="views")
         one, all_of_them = gr.Image(type="filepath", format="png"), gr.Gallery(format="png", type="filepath")
         gr.Button().click(
             photos.colorize_one,
-            [picture, model, style, saturation, temperature, size],
+            [picture, model, style, saturation, temperature, size, views],
             one,
             api_name="colorize",
             **queued,

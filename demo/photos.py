@@ -44,6 +44,7 @@ class Settings(NamedTuple):
     saturation: float = 1.0
     temperature: float | None = None
     working_size: int | None = None
+    views: int = 1
 
 
 class Result(NamedTuple):
@@ -121,7 +122,7 @@ def _colorized(
     n: int, source: str, chosen: Sequence[str], settings: Settings, folder: Path, stop: Callable[[], bool]
 ) -> Iterator[Result]:
     with in_short(source):
-        photo = _Photo(source)
+        photo = Photo(source)
         truth = photo.picture.pixels if color.has_color(images.to_8_bit(photo.picture.pixels)) else None
         toned = truth is None or color.is_toned(images.to_8_bit(truth))  # a sepia print says nothing of the colors
         judge = None if truth is None or toned else _Judge(truth, photo.grey)
@@ -157,13 +158,10 @@ def full(source: str, name: str, settings: Settings, suffix: str, folder: Path) 
         gr.Error: In words for the visitor.
     """
     with in_short(source):
-        if suffix not in (".png", ".jpg"):
-            raise OptionError(f"no pictures of kind {suffix!r}", expected=".png or .jpg")
-        photo = _Photo(source)
-        if suffix == ".jpg" and photo.transparent:
-            raise OptionError("JPEG has no transparency, and this picture has", remedy="take the PNG")
+        photo = Photo(source)
+        photo.check_suffix(suffix)
         pixels = photo.grey if name == BEFORE else photo.colored(name, settings)
-        return _written(folder / f"{photo.stem(name)}{suffix}", photo.picture, pixels)
+        return photo.written(folder / f"{photo.stem(name)}{suffix}", pixels)
 
 
 def archive(wanted: Sequence[tuple[str, str]], settings: Settings, folder: Path) -> Path:
@@ -199,6 +197,8 @@ def options(name: str, settings: Settings) -> dict[str, Any]:
     found = choice.options
     if settings.working_size is not None:
         found["working_size"] = settings.working_size
+    if settings.views != 1:
+        found["views"] = settings.views
     model.check_options(**found, saturation=settings.saturation)
     if settings.temperature is None:
         return found
@@ -218,6 +218,7 @@ def colorize_one(
     saturation: float = 1.0,
     temperature: float | None = None,
     working_size: float | None = None,
+    views: float = 1,
 ) -> Iterator[str]:
     """The picture in color, a PNG of the source's size and bit depth; the endpoint ``/colorize``.
 
@@ -228,10 +229,8 @@ def colorize_one(
         raise refusal(NO_PHOTO)
     with tempfile.TemporaryDirectory() as folder:
         name = f"{model}:{style}" if style else model
-        size: Any = working_size  # a whole number, whichever way JSON has it; the model refuses others
-        if isinstance(size, float) and size.is_integer():
-            size = int(size)
-        yield str(full(source, name, Settings(saturation, temperature, size), ".png", Path(folder)))
+        settings = Settings(saturation, temperature, whole(working_size), whole(views))
+        yield str(full(source, name, settings, ".png", Path(folder)))
 
 
 def compare(source: str | None, chosen: Any, saturation: float = 1.0) -> Iterator[list[tuple[str, str]]]:
@@ -251,7 +250,7 @@ def compare(source: str | None, chosen: Any, saturation: float = 1.0) -> Iterato
             yield done
 
 
-class _Photo:
+class Photo:
     """A photo that was read, and what is made of it.
 
     Attributes:
@@ -300,9 +299,29 @@ class _Photo:
         self.seconds = time.perf_counter() - began
         return pixels
 
+    @property
+    def image(self) -> Image.Image:
+        """Itself, 8 bits."""
+        return images.to_pil(images.to_8_bit(self.picture.pixels), self.picture.alpha)
+
     def stem(self, name: str) -> str:
         """Of a file of what ``name`` made of it."""
         return f"{Path(self.source).stem[:80]}-{name.replace(':', '-')}"
+
+    def check_suffix(self, suffix: str) -> None:
+        """Refuse kinds of files in which this app does not write the photo.
+
+        Raises:
+            OptionError: It is one.
+        """
+        if suffix not in (".png", ".jpg"):
+            raise OptionError(f"no pictures of kind {suffix!r}", expected=".png or .jpg")
+        if suffix == ".jpg" and self.transparent:
+            raise OptionError("JPEG has no transparency, and this picture has", remedy="take the PNG")
+
+    def written(self, target: Path, pixels: Array) -> Path:
+        """Write what was made of it, as good as such a file can hold it, with its alpha, EXIF and resolution."""
+        return _written(target, self.picture, pixels)
 
 
 @gpu.borrowed(seconds=30)
@@ -328,6 +347,11 @@ class _Judge:
             "ciede2000": metrics.ciede2000(metrics.lab_of(rgb), self.lab),
             "cf_share": 100 * metrics.colorfulness_abs(rgb) / self.colorfulness,
         }
+
+
+def whole(value: Any) -> Any:
+    """A number of the page or of an endpoint, an int where it is whole, whichever way JSON has it; others are kept."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def check_job(sources: Sequence[str] | None, chosen: Sequence[str]) -> Sequence[str]:
@@ -362,7 +386,7 @@ def _read(source: str) -> images.Picture:
     return picture
 
 
-def _shown(folder: Path, photo: _Photo, name: str, pixels: Array) -> Path:
+def _shown(folder: Path, photo: Photo, name: str, pixels: Array) -> Path:
     """A file that a browser loads quickly: what is downloaded is made by `full`."""
     place = Path(tempfile.mkdtemp(dir=folder))
     alpha = photo.picture.alpha if photo.transparent else None

@@ -24,6 +24,7 @@ class Job(NamedTuple):
         chosen: What was ticked, names as in `models.parse`.
         settings: How it was colored.
         report: Whether the photos were not colored but compared, in a report.
+        guidance: What was told of the colors of one photo, as options of `zoo.Colorizer.colorize`.
     """
 
     film: bool
@@ -31,14 +32,15 @@ class Job(NamedTuple):
     chosen: list[str]
     settings: Settings
     report: bool = False
+    guidance: tuple[tuple[str, Any], ...] = ()
 
     @property
     def calls(self) -> list[tuple[str, dict[str, Any]]]:
         """For each choice the model's name and the options of `zoo.Colorizer.colorize`."""
         strength = {} if self.settings.saturation == 1 else {"saturation": self.settings.saturation}
-        return [
-            (models.parse(name).spec.name, {**photos.options(name, self.settings), **strength}) for name in self.chosen
-        ]
+        more = {**strength, **dict(self.guidance)}
+        settings = self.settings._replace(views=1) if "variant" in more else self.settings  # which it does not go with
+        return [(models.parse(name).spec.name, {**photos.options(name, settings), **more}) for name in self.chosen]
 
 
 def example() -> Job:
@@ -85,6 +87,17 @@ def over_http(job: Job, address: str) -> str:
         photos = _list(job.names, 1, "handle_file({})")
         return "\n".join([*lines, _call(predict, photos, _list(job.chosen, 1), 'api_name="/report"'), "print(answer)"])
     endpoint = f'api_name="{"/video" if job.film else "/colorize"}"'
+    if job.guidance:
+        ((model, options),) = job.calls
+        told = {"source": job.names[0], "model": model, **options}
+        told |= {"layer": told.pop("hints")} if "hints" in told else {}
+        files = {
+            name: f"handle_file({_literal(told.pop(name))})"
+            for name in ("source", "layer", "reference")
+            if name in told
+        }
+        written = [f"{name}={code}" for name, code in files.items()]
+        return "\n".join([*lines, _call(predict, *written, *_arguments(told), 'api_name="/touch_up"'), "print(answer)"])
     calls = [
         (
             model,
@@ -92,6 +105,7 @@ def over_http(job: Job, address: str) -> str:
             job.settings.saturation,
             options.get("temperature"),
             options.get("working_size"),
+            options.get("views", 1),
         )
         for model, options in job.calls
     ]
@@ -100,7 +114,7 @@ def over_http(job: Job, address: str) -> str:
         lines.append(f"for photo in {_list(job.names)}:")
         photo, depth = "photo", 1
     for call in calls:
-        given = call[:3] if job.film or not any(call[3:]) else call
+        given = call[:3] if job.film or call[3:] == (None, None, 1) else call
         lines += [
             _call(predict, f"handle_file({photo})", *map(_literal, given), endpoint, depth=depth),
             f"{_INDENT * depth}print(answer)",
@@ -116,7 +130,11 @@ def on_command_line(job: Job) -> str:
         return f"{copied}\n{made}"
     lines = []
     for model, options in job.calls:
-        flags = [f"--{name.replace('_', '-')} {value}" for name, value in {"model": model, **options}.items()]
+        if "variant" in options:  # the command makes the first ones, of which this is the last
+            options = {"variants": options["variant"] + 1, **{k: v for k, v in options.items() if k != "variant"}}
+        flags = [
+            f"--{name.replace('_', '-')} {_quoted(str(value))}" for name, value in {"model": model, **options}.items()
+        ]
         word = _word(model, options)
         if job.film:
             name = job.names[0]

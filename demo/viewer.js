@@ -148,6 +148,9 @@ function newFigure(each) {
   const save = suffix => event => ask(event.target, 'download', {photo: see.photo, key: each.key, suffix});
   const saves = make('span', {class: 'saves', role: 'group', 'aria-label': `${each.label}: more`},
     button('Compare', () => { see.right = each.key; show('pair'); }, {'aria-label': `Compare ${each.label} with before`}),
+    button('Touch up', () => trigger('select', {photo: see.photo, key: each.key}), {
+      'aria-label': `Touch up ${each.label}`, title: 'Go on with this one: paint colors, choose variants',
+    }),
     button('PNG', save('.png'), {'aria-label': `Download ${each.label} as PNG`, 'data-token': `${each.key}.png`}),
     button('JPEG', save('.jpg'), {
       class: 'jpeg', 'aria-label': `Download ${each.label} as JPEG`, 'data-token': `${each.key}.jpg`,

@@ -125,7 +125,7 @@ def test_models_that_were_not_used_for_longest_go_when_there_is_no_room(monkeypa
     def load(name: str) -> torch.nn.Module:
         loaded.append(name)
         model = torch.nn.Linear(9, 10)  # 400 bytes
-        model.predict_ab = model.forward
+        model.predict_ab = model.spread = model.forward
         return model
 
     monkeypatch.setattr(models.zoo, "load", load)
@@ -429,7 +429,8 @@ def url(tmp_path_factory: Any) -> Iterator[str]:
 def test_the_client_gets_a_colored_png(url: str, grey_photo: str, tmp_path: Path) -> None:
     client = Client(url, verbose=False, download_files=tmp_path)
     endpoints = client.view_api(return_format="dict")["named_endpoints"]
-    assert sorted(endpoints) == ["/colorize", "/compare", "/models", "/report", "/video"]
+    names = "certainty colorize compare models report touch_up variants video"
+    assert sorted(endpoints) == [f"/{name}" for name in names.split()]
     answer = client.predict(handle_file(grey_photo), "tint", "cool", 1.0, api_name="/colorize")
     with Image.open(answer) as image:
         assert (image.format, image.size) == ("PNG", (60, 40))

@@ -88,7 +88,7 @@ def test_no_other_files_are_read_whatever_a_request_is_called(
     Image.new("L", (8, 6), 90).save(tmp_path / "secret.png")
     headers = {} if kind is None else {"content-type": kind}
     for more in ({}, {"meta": {}}, {"meta": {"_type": "gradio.FileData"}}):
-        call = {"data": [{"path": str(tmp_path / "secret.png"), **more}, "tint", "", 1.0, None, None]}
+        call = {"data": [{"path": str(tmp_path / "secret.png"), **more}, "tint", "", 1.0, None, None, 1]}
         for route in ("call/colorize", "call/v2/colorize", "queue/join", "run/colorize", "call/colorize/"):
             body = {**call, "session_hash": "x", "fn_index": _number(http, "colorize")}
             for encoding in ("utf-8", "utf-16"):
@@ -246,11 +246,11 @@ def test_a_visitor_gets_no_more_than_so_many_places(http: httpx.Client, url: str
     number = _number(http, "colorize")
 
     def ask(session: str) -> httpx.Response:
-        data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, "slow", "", 1.0, None, None]
+        data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, "slow", "", 1.0, None, None, 1]
         return http.post("gradio_api/queue/join", json={"data": data, "session_hash": session, "fn_index": number})
 
     async def ask_together(session: str, many: int) -> list[int]:
-        data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, "slow", "", 1.0, None, None]
+        data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, "slow", "", 1.0, None, None, 1]
         body = {"data": data, "session_hash": session, "fn_index": number}
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as client:
             asked = (client.post("gradio_api/queue/join", json=body) for _ in range(many))

@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 
 from zoo import registry
+from zoo.colorizer import Colorizer
 from zoo.errors import WeightsError
 from zoo.models.grayscale import Grayscale
 from zoo.spec import WeightsSpec
+from zoo.spread import Spread
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of Gradio's own dependencies
@@ -46,6 +48,9 @@ class Tint(Grayscale):
     def predict_ab(self, L: Tensor, **options: Any) -> Tensor:
         ab = PATTERN[options.get("style", "warm")]
         return torch.tensor(ab).view(1, 2, 1, 1).expand(L.shape[0], 2, *L.shape[2:])
+
+    def spread(self, L: Tensor, **options: Any) -> Spread:
+        return Colorizer.spread(self, L, **options)
 
 
 class Broken(Grayscale):

@@ -1,5 +1,6 @@
 """A picture under a person's hands: the network has answered once, and colours are told as often as one likes."""
 
+import copy
 import math
 import os
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -72,6 +73,7 @@ class Canvas:
             self._array, self._alpha = picture.pixels, picture.alpha
         self._predict = model.predictor(**options)
         self._sizes = model.sizes(options)
+        self._geometry = pipeline.fitted(*self.size, **self._sizes)
         self._native = model.takes_hints and options.get("variant") is None  # which the network does not answer alone
         seen: list[Tensor] = []
 
@@ -90,6 +92,16 @@ class Canvas:
     def size(self) -> tuple[int, int]:
         """Height and width of the picture, upright."""
         return self._array.shape[0], self._array.shape[1]
+
+    def on(self, array: npt.NDArray[Any]) -> "Canvas":
+        """The same answer over the same picture at another size: what was tried on a small one is made of the large.
+
+        Args:
+            array: As in `Colorizer.colorize_array`, of nearly the same proportions; upright.
+        """
+        other = copy.copy(self)
+        other._array, other._alpha = array, None
+        return other
 
     def colorize(self, *, saturation: float = 1.0, **guidance: "Unpack[Guidance]") -> Image.Image:
         """The picture in colour, as `Colorizer.colorize` gives it.
@@ -136,7 +148,7 @@ class Canvas:
         height, width = self.size
         side = max(1, min(GRID, round(math.sqrt(height * width))))
         size = pipeline.fitted(height, width, side, 1).size
-        if pipeline.fitted(height, width, **self._sizes).size == size:
+        if self._geometry.size == size:
             return self._fitted[:, :, : size[0], : size[1]]
         seen: list[Tensor] = []
 
@@ -165,7 +177,7 @@ class Canvas:
 
     def _answered(self, told: Hints) -> Tensor:
         """Maps of the answer of a network that takes hints itself."""
-        geometry = pipeline.fitted(*self.size, **self._sizes)
+        geometry = self._geometry
         cells, ab = cells_of(told, self.size, geometry.size)
         planes = torch.zeros(3, geometry.size[0] * geometry.size[1])
         planes[:, cells] = torch.cat([ab.T, torch.ones(1, len(cells))])
