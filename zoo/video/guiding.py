@@ -63,6 +63,7 @@ class Guide:
         self._plan, self._size, self._sight, self._coding = plan, size, sight, coding
         self._reference: Reference | None = None
         self._last = self._here = marks.NONE  # told up to now, as they lie in the last key frame and in this one
+        self._plane: motion.Plane = np.empty((0, 0), np.uint8)  # of the last one
 
     def begin(self, at: int) -> None:
         """A scene begins with the frame of this time stamp: nothing that was told before counts on."""
@@ -73,12 +74,13 @@ class Guide:
         """The key frame ``frame`` comes after ``between`` and the ``last`` one: what was told lies in it now."""
         here, self._last = self._here, self._here
         if last is not None:
+            self._plane = last.plane
             self._last += self._plan.before.get(last.at, marks.NONE)
             if len(here):
-                here = _towards(here, frame.back, frame.flow)
+                here = _moved(here, last.plane, frame.plane, (frame.back, frame.flow))
             for earlier in between:
                 if (told := self._told(earlier)) is not None:
-                    here += _towards(told, *pace.flows(earlier.plane, frame.plane))
+                    here += _moved(told, earlier.plane, frame.plane, pace.flows(earlier.plane, frame.plane))
         if (told := self._told(frame)) is not None:
             here += told
         self._here = here
@@ -88,7 +90,7 @@ class Guide:
         if frame.key:
             here = self._here + self._plan.before.get(frame.at, marks.NONE)
         elif len(self._last):
-            here = _towards(self._last, frame.back, frame.flow)
+            here = _moved(self._last, self._plane, frame.plane, (frame.back, frame.flow))
         else:
             here = marks.NONE
         return ab + marks.change(here, frame.at, chroma.lightness(frame.luma), ab) if len(here) else ab
@@ -136,12 +138,14 @@ def back_through(
     """
     found: dict[int, Marks] = {}
     for at, key in keys:
-        told = _towards(told, *pace.flows(plane, key))
+        told = _moved(told, plane, key, pace.flows(plane, key))
         if not len(told):
             break
         found[at], plane = told, key
     return found
 
 
-def _towards(told: Marks, there: motion.Flow, back: motion.Flow) -> Marks:
-    return told.moved(there, motion.consistency(there, back))
+def _moved(
+    told: Marks, here: motion.Plane, there: motion.Plane, flows: tuple[motion.Flow, motion.Flow]
+) -> Marks:
+    return told.moved(here, there, flows[0], motion.consistency(*flows))

@@ -17,6 +17,7 @@ Array = npt.NDArray[Any]
 
 MOST = 512  # of one moment
 _SURE = 0.5  # consistency of the motion from which on nothing is doubted, and below which a mark fades
+_ALIKE, _UNLIKE, _PATCH = 0.95, 12.0, 5  # weight of what looks the same; codes by which it may differ; side in pixels
 _FAINT = 0.1  # weight of a mark that is given up
 _REACH = (0.15, 0.15, 0.11, 0.089, 0.089)  # of marks of other moments, in features of `spreading.features_of`
 
@@ -44,8 +45,18 @@ class Marks:
         pairs = ((getattr(self, name), getattr(other, name)) for name in ("yx", "ab", "weight", "moments"))
         return Marks(*(np.concatenate(pair) for pair in pairs))
 
-    def moved(self, flow: motion.Flow, seen: Share) -> "Marks":
-        """In the frame to which ``flow`` (h, w, 2) leads from theirs, ``seen`` (h, w) says how surely."""
+    def moved(self, here: motion.Plane, there: motion.Plane, flow: motion.Flow, seen: Share) -> "Marks":
+        """In another frame than theirs.
+
+        What is even has no motion that can be found for certain, but needs none: a mark that comes to a place that
+        looks the same is hardly less sure.
+
+        Args:
+            here: The luma of their frame, (h, w).
+            there: Of the other one.
+            flow: Leads to it, (h, w, 2).
+            seen: How surely, (h, w).
+        """
         if not len(self):
             return self
         at: Any = np.ascontiguousarray(self.yx[:, None, ::-1])  # x, y
@@ -56,13 +67,22 @@ class Marks:
         )
         by, sure = sampled
         yx = self.yx + by[:, ::-1]
-        weight = self.weight * np.minimum(sure[:, 0] / _SURE, 1)
+        alike = _ALIKE * np.exp(-np.square(_patches(here, self.yx) - _patches(there, yx)).mean(1) / _UNLIKE**2)
+        weight = self.weight * np.minimum(np.maximum(sure[:, 0] / _SURE, alike), 1)
         inside = ((yx > -0.5) & (yx < np.array(seen.shape) - 0.5)).all(1)
         kept = inside & (weight > _FAINT)
         return Marks(*(np.ascontiguousarray(x[kept]) for x in (yx, self.ab, weight, self.moments)))
 
 
 NONE = Marks(np.empty((0, 2), np.float32), np.empty((0, 2), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
+
+
+def _patches(plane: motion.Plane, yx: Array) -> Array:
+    """The luma around places (n, 2), (n, _PATCH * _PATCH)."""
+    steps = np.arange(_PATCH) - _PATCH // 2
+    y, x = (np.rint(yx[:, axis, None]).astype(int) + steps for axis in (0, 1))
+    y, x = (index.clip(0, side - 1) for index, side in zip((y, x), plane.shape, strict=True))
+    return plane[y[:, :, None], x[:, None, :]].reshape(len(yx), -1).astype(np.float32)
 
 
 def of_hints(told: hints.Hints, size: tuple[int, int], small: tuple[int, int], moment: int) -> Marks:
