@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -111,20 +112,24 @@ class FilmColorizer:
         if last is not None:
             carried = motion.warp(last.ab, frame.flow)
             frame.ab += self._steadiness * frame.seen[..., None] * (carried - frame.ab)
+        frame.shown = self._guided(frame, frame.ab)
+        if last is not None:
             for n, between in enumerate(self._between, 1):
                 yield self._colored(between, self._blend(between, last, frame, n / (len(self._between) + 1)))
         self._between.clear()
         self._key = frame
-        yield self._colored(frame, frame.ab)
+        yield self._colored(frame, frame.shown)
 
     def _blend(self, frame: Frame, last: Frame, following: Frame, at: float) -> motion.Map:
         """ab (h, w, 2) of a frame ``at`` 0 to 1 of the way between two key frames."""
         flow, back = self._pace.flows(frame.plane, following.plane)
         seen = motion.consistency(flow, back)
         weights = (1 - at) * frame.seen, at * seen
-        sides = motion.warp(last.ab, frame.flow), motion.warp(following.ab, flow)
+        sides = motion.warp(last.shown, frame.flow), motion.warp(following.shown, flow)
         rest = np.maximum(_ENOUGH - weights[0] - weights[1], 0)
-        own = self._answer(frame) if np.count_nonzero(rest) > _WORTH_A_RUN * rest.size else (sides[0] + sides[1]) / 2
+        own: Any = (sides[0] + sides[1]) / 2
+        if np.count_nonzero(rest) > _WORTH_A_RUN * rest.size:
+            own = self._guided(frame, self._answer(frame))
         total = weights[0] + weights[1] + rest
         parts = zip((*weights, rest), (*sides, own), strict=True)
         blended: motion.Map = sum((weight / total)[..., None] * ab for weight, ab in parts)
@@ -145,10 +150,10 @@ class FilmColorizer:
         ab = upsampling.guided_upsample(ab, half)[..., :height, :width]
         if self._guide is not None:
             ab = self._guide.referred(frame, ab)
-        ab = ab * self._saturation
-        if self._guide is not None:
-            ab = self._guide.guided(frame, ab)
-        return np.ascontiguousarray(ab[0].permute(1, 2, 0).numpy())
+        return np.ascontiguousarray((ab * self._saturation)[0].permute(1, 2, 0).numpy())
+
+    def _guided(self, frame: Frame, ab: motion.Map) -> motion.Map:
+        return ab if self._guide is None else self._guide.guided(frame, ab)
 
     def _colored(self, frame: Frame, ab: motion.Map) -> Colored:
         touch = None

@@ -85,23 +85,20 @@ class Guide:
             here += told
         self._here = here
 
-    def guided(self, frame: Frame, ab: Tensor) -> Tensor:
-        """The network's own colours (1, 2, h, w) of a frame, changed by all that was told of its scene."""
+    def guided(self, frame: Frame, ab: motion.Map) -> motion.Map:
+        """The network's own colours (h, w, 2) of a frame, changed by all that was told of its scene."""
         if frame.key:
             here = self._here + self._plan.before.get(frame.at, marks.NONE)
         elif len(self._last):
             here = _moved(self._last, self._plane, frame.plane, (frame.back, frame.flow))
         else:
             here = marks.NONE
-        return ab + marks.change(here, frame.at, chroma.lightness(frame.luma), ab) if len(here) else ab
+        return _changed(frame, ab, here)
 
     def touched(self, frame: Frame, ab: motion.Map) -> tuple[motion.Map, Touch | None]:
         """The colours (h, w, 2) of a frame on which hints were given, led to these; of another one as they are."""
-        if (told := self._told(frame)) is None:
-            return ab, None
-        own = torch.from_numpy(ab).permute(2, 0, 1)[None]
-        led = own + marks.change(told, frame.at, chroma.lightness(frame.luma), own)
-        return np.ascontiguousarray(led[0].permute(1, 2, 0).numpy()), self._plan.touches[frame.at]
+        told = self._told(frame)
+        return (ab, None) if told is None else (_changed(frame, ab, told), self._plan.touches[frame.at])
 
     def referred(self, frame: Frame, ab: Tensor) -> Tensor:
         """The network's own colours (1, 2, h, w) of a frame, changed by the reference of its scene."""
@@ -145,7 +142,13 @@ def back_through(
     return found
 
 
-def _moved(
-    told: Marks, here: motion.Plane, there: motion.Plane, flows: tuple[motion.Flow, motion.Flow]
-) -> Marks:
+def _changed(frame: Frame, ab: motion.Map, told: Marks) -> motion.Map:
+    if not len(told):
+        return ab
+    own = torch.from_numpy(ab).permute(2, 0, 1)[None]
+    changed = own + marks.change(told, frame.at, chroma.lightness(frame.luma), own)
+    return np.ascontiguousarray(changed[0].permute(1, 2, 0).numpy())
+
+
+def _moved(told: Marks, here: motion.Plane, there: motion.Plane, flows: tuple[motion.Flow, motion.Flow]) -> Marks:
     return told.moved(here, there, flows[0], motion.consistency(*flows))

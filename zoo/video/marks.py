@@ -19,6 +19,7 @@ MOST = 512  # of one moment
 _SURE = 0.5  # consistency of the motion from which on nothing is doubted, and below which a mark fades
 _ALIKE, _UNLIKE, _PATCH = 0.95, 12.0, 5  # weight of what looks the same; codes by which it may differ; side in pixels
 _FAINT = 0.1  # weight of a mark that is given up
+_FAR = 1e-3  # weight of a moment that is neither the one before nor the next, where others tell the same place
 _REACH = (0.15, 0.15, 0.11, 0.089, 0.089)  # of marks of other moments, in features of `spreading.features_of`
 
 
@@ -113,16 +114,18 @@ def change(marks: Marks, at: int, L: Tensor, own: Tensor) -> Tensor:
 
 
 def _between_moments(features: Tensor, ab: Tensor, weight: Tensor, moments: Array, at: int) -> Tensor:
-    """``ab`` (n, 2) where several moments tell alike places: the nearer in time count more, those at hand alone."""
-    near = 1 / torch.from_numpy(np.maximum(np.abs(moments - at), 1e-3)).float()
+    """``ab`` (n, 2) where several moments tell alike places: from that of the one before to that of the next in turn."""
     scaled = features / features.new_tensor(_REACH)
     alike = torch.exp(-0.5 * torch.cdist(scaled, scaled).square()) * weight  # (of each, by each)
-    total, share = near[:, None] * ab, near.clone()
-    for moment in np.unique(moments):
-        there = torch.from_numpy(moments == moment)
+    every, of = np.unique(moments, return_inverse=True)
+    near = [max(float(np.interp(at, every, row)), _FAR) for row in np.eye(len(every))]
+    share = torch.tensor(near)[torch.from_numpy(of)]
+    total = share[:, None] * ab
+    for n, own in enumerate(near):
+        there = torch.from_numpy(of == n)
         by = alike[:, there]
-        presence = by.amax(1) * near[there][0] * ~there
+        presence = by.amax(1) * own * ~there
         total += presence[:, None] * (by @ ab[there]) / by.sum(1, keepdim=True).clamp_(min=1e-9)
-        share += presence
+        share = share + presence
     blended: Tensor = total / share[:, None]
     return blended

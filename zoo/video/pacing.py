@@ -60,7 +60,8 @@ class Frame:
         flow: Leads to the last key frame of the scene, (h, w, 2); empty in the first.
         back: Leads from there to it.
         seen: How surely.
-        ab: Its colours once they are known, (h, w, 2) in Lab units.
+        ab: The network's colours of a key frame, (h, w, 2) in Lab units.
+        shown: Those, changed by hints.
     """
 
     def __init__(self, at: int, codes: npt.NDArray[Any], half: npt.NDArray[Any], coding: Coding) -> None:
@@ -68,7 +69,7 @@ class Frame:
         self.plane = of_8_bits(half, coding.bits)
         self.luma = coding.luma(torch.from_numpy(half))[None, None]
         self.first = self.key = False
-        self.flow = self.back = self.seen = self.ab = np.empty(0, np.float32)
+        self.flow = self.back = self.seen = self.ab = self.shown = np.empty(0, np.float32)
 
 
 def of_8_bits(codes: npt.NDArray[Any], bits: int) -> motion.Plane:
