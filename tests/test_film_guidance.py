@@ -311,15 +311,15 @@ def test_a_reference_is_for_all_scenes_or_for_one(mode: str, model: Orange, tmp_
     for name, scene, others in (("first", slice(0, 24), slice(24, 40)), ("second", slice(24, 40), slice(0, 24))):
         assert all(map(same, out[name][scene], out["all"][scene]))
         assert all(map(same, out[name][others], out["plain"][others]))
+    twice = {seconds(2): red_picture(), seconds(AT): red_picture()}
     with pytest.raises(OptionError, match="two references for one scene"):
-        twice = {seconds(2): red_picture(), seconds(AT): red_picture()}
         colorize_video(source, tmp_path / "x.mkv", model=model, reference=twice, **FAST)
 
 
 @pytest.mark.parametrize(
     ("guidance", "message"),
     [
-        ({"hints": {9.0: [(1, 1, RED)]}}, "no frame at that moment; found: 9 seconds; expected: less than 1.60 seconds"),
+        ({"hints": {9.0: [(1, 1, RED)]}}, "no frame at that moment; found: 9 seconds; expected: less than 1.60"),
         ({"hints": {-1.0: [(1, 1, RED)]}}, "bad moment"),
         ({"hints": {float("nan"): [(1, 1, RED)]}}, "bad moment"),
         ({"hints": {"soon": [(1, 1, RED)]}}, "bad moment"),

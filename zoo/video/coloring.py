@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from zoo import pipeline, upsampling
 from zoo.video import chroma, motion
 from zoo.video.chroma import Coding
 from zoo.video.guiding import Guide, Plan, Touch
-from zoo.video.pacing import Frame, Pace, Sight
+from zoo.video.pacing import Frame, Pace, Share, Sight
 
 _STEADINESS = 0.6  # of a key frame's colours, how much is carried from the key frame before
 _ENOUGH = 0.1  # weight of what is carried, below which the network's own answer is asked for
@@ -112,28 +113,60 @@ class FilmColorizer:
         if last is not None:
             carried = motion.warp(last.ab, frame.flow)
             frame.ab += self._steadiness * frame.seen[..., None] * (carried - frame.ab)
-        frame.shown = self._guided(frame, frame.ab)
+        self._show(frame, last)
         if last is not None:
-            for n, between in enumerate(self._between, 1):
-                yield self._colored(between, self._blend(between, last, frame, n / (len(self._between) + 1)))
+            yield from self._colored_between(last, frame)
         self._between.clear()
         self._key = frame
         yield self._colored(frame, frame.shown)
 
-    def _blend(self, frame: Frame, last: Frame, following: Frame, at: float) -> motion.Map:
-        """ab (h, w, 2) of a frame ``at`` 0 to 1 of the way between two key frames."""
-        flow, back = self._pace.flows(frame.plane, following.plane)
-        seen = motion.consistency(flow, back)
-        weights = (1 - at) * frame.seen, at * seen
-        sides = motion.warp(last.shown, frame.flow), motion.warp(following.shown, flow)
+    def _show(self, frame: Frame, last: Frame | None) -> None:
+        """What hints change in a key frame is steadied too; where several moments tell, it would lag behind them."""
+        frame.shown = frame.ab
+        if self._guide is None or not self._guide.tells:
+            return
+        frame.shown = self._guide.guided(frame, frame.ab)
+        if last is not None and not self._guide.changes:
+            carried = motion.warp(last.shown - last.ab, frame.flow) - (frame.shown - frame.ab)
+            frame.shown = frame.shown + self._steadiness * frame.seen[..., None] * carried
+        frame.shown = self._guide.touched(frame, frame.shown)
+
+    def _colored_between(self, last: Frame, frame: Frame) -> Iterator[Colored]:
+        """The frames between two key frames; hints that were given on one of them count from there to either side."""
+        count, guide = len(self._between) + 1, self._guide
+        stops = [(n, one) for n, one in enumerate(self._between, 1) if guide is not None and guide.touch(one)]
+        for n, one in stops:
+            assert guide is not None
+            one.shown = guide.touched(one, self._blend(one, last, frame, n / count))
+        for (start, left), (end, right) in pairwise([(0, last), *stops, (count, frame)]):
+            for n in range(start + 1, end):
+                one = self._between[n - 1]
+                yield self._colored(one, self._blend(one, left, right, (n - start) / (end - start)))
+            if right is not frame:
+                yield self._colored(right, right.shown)
+
+    def _blend(self, frame: Frame, left: Frame, right: Frame, at: float) -> motion.Map:
+        """ab (h, w, 2) of a frame ``at`` 0 to 1 of the way between two others, as a rule key frames."""
+        (to_left, left_seen), (to_right, right_seen) = self._towards(frame, left), self._towards(frame, right)
+        weights = (1 - at) * left_seen, at * right_seen
+        sides = motion.warp(left.shown, to_left), motion.warp(right.shown, to_right)
         rest = np.maximum(_ENOUGH - weights[0] - weights[1], 0)
         own: Any = (sides[0] + sides[1]) / 2
         if np.count_nonzero(rest) > _WORTH_A_RUN * rest.size:
-            own = self._guided(frame, self._answer(frame))
+            own = self._answer(frame)
+            if self._guide is not None:
+                own = self._guide.guided(frame, own)
         total = weights[0] + weights[1] + rest
         parts = zip((*weights, rest), (*sides, own), strict=True)
         blended: motion.Map = sum((weight / total)[..., None] * ab for weight, ab in parts)
         return blended
+
+    def _towards(self, frame: Frame, other: Frame) -> tuple[motion.Flow, Share]:
+        """Where ``frame``'s pixels lie in ``other``, (h, w, 2), and how surely, (h, w)."""
+        if other is self._key:
+            return frame.flow, frame.seen
+        there, back = self._pace.flows(frame.plane, other.plane)
+        return there, motion.consistency(there, back)
 
     def _answer(self, frame: Frame) -> motion.Map:
         """The network's ab (h, w, 2) for a frame, at half the size that it saw."""
@@ -152,12 +185,7 @@ class FilmColorizer:
             ab = self._guide.referred(frame, ab)
         return np.ascontiguousarray((ab * self._saturation)[0].permute(1, 2, 0).numpy())
 
-    def _guided(self, frame: Frame, ab: motion.Map) -> motion.Map:
-        return ab if self._guide is None else self._guide.guided(frame, ab)
-
     def _colored(self, frame: Frame, ab: motion.Map) -> Colored:
-        touch = None
-        if self._guide is not None:
-            ab, touch = self._guide.touched(frame, ab)
         own = torch.from_numpy(ab).permute(2, 0, 1)[None].contiguous()
+        touch = None if self._guide is None else self._guide.touch(frame)
         return Colored(frame.luma, self._chroma(frame.luma, own), own, frame.first, frame.key, touch)

@@ -62,20 +62,21 @@ class Guide:
     def __init__(self, plan: Plan, size: tuple[int, int], sight: Sight, coding: Coding) -> None:
         self._plan, self._size, self._sight, self._coding = plan, size, sight, coding
         self._reference: Reference | None = None
-        self._last = self._here = marks.NONE  # told up to now, as they lie in the last key frame and in this one
+        # Told up to now, as they lie in the last key frame and in this one, and told later on, as in this one.
+        self._last = self._here = self._ahead = marks.NONE
         self._plane: motion.Plane = np.empty((0, 0), np.uint8)  # of the last one
 
     def begin(self, at: int) -> None:
         """A scene begins with the frame of this time stamp: nothing that was told before counts on."""
         self._reference = self._plan.scenes.get(at, self._plan.reference)
-        self._last = self._here = marks.NONE
+        self._last = self._here = self._ahead = marks.NONE
 
     def follow(self, last: Frame | None, between: list[Frame], frame: Frame, pace: Pace) -> None:
         """The key frame ``frame`` comes after ``between`` and the ``last`` one: what was told lies in it now."""
         here, self._last = self._here, self._here
         if last is not None:
             self._plane = last.plane
-            self._last += self._plan.before.get(last.at, marks.NONE)
+            self._last += self._ahead
             if len(here):
                 here = _moved(here, last.plane, frame.plane, (frame.back, frame.flow))
             for earlier in between:
@@ -83,22 +84,36 @@ class Guide:
                     here += _moved(told, earlier.plane, frame.plane, pace.flows(earlier.plane, frame.plane))
         if (told := self._told(frame)) is not None:
             here += told
-        self._here = here
+        self._here, self._ahead = here, self._plan.before.get(frame.at, marks.NONE)
 
     def guided(self, frame: Frame, ab: motion.Map) -> motion.Map:
         """The network's own colours (h, w, 2) of a frame, changed by all that was told of its scene."""
         if frame.key:
-            here = self._here + self._plan.before.get(frame.at, marks.NONE)
+            here = self._here + self._ahead
         elif len(self._last):
             here = _moved(self._last, self._plane, frame.plane, (frame.back, frame.flow))
         else:
             here = marks.NONE
         return _changed(frame, ab, here)
 
-    def touched(self, frame: Frame, ab: motion.Map) -> tuple[motion.Map, Touch | None]:
-        """The colours (h, w, 2) of a frame on which hints were given, led to these; of another one as they are."""
+    def touch(self, frame: Frame) -> Touch | None:
+        """The hints that were given on a frame."""
+        return self._plan.touches.get(frame.at)
+
+    def touched(self, frame: Frame, ab: motion.Map) -> motion.Map:
+        """The colours (h, w, 2) of a frame, led to the hints that were given on it."""
         told = self._told(frame)
-        return (ab, None) if told is None else (_changed(frame, ab, told), self._plan.touches[frame.at])
+        return ab if told is None else _changed(frame, ab, told)
+
+    @property
+    def tells(self) -> bool:
+        """Whether there are hints for the film."""
+        return bool(self._plan.touches)
+
+    @property
+    def changes(self) -> bool:
+        """Whether hints of several moments lie in the last key frame."""
+        return len(np.unique(np.concatenate([self._here.moments, self._ahead.moments]))) > 1
 
     def referred(self, frame: Frame, ab: Tensor) -> Tensor:
         """The network's own colours (1, 2, h, w) of a frame, changed by the reference of its scene."""
@@ -118,7 +133,7 @@ class Guide:
         return ab + (maps[:, :2] * color.f_from_lightness(L) + maps[:, 2:]) * units
 
     def _told(self, frame: Frame) -> Marks | None:
-        touch = self._plan.touches.get(frame.at)
+        touch = self.touch(frame)
         return None if touch is None else marks.of_hints(touch.hints, self._size, self._sight.half, frame.at)
 
 

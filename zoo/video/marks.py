@@ -114,7 +114,7 @@ def change(marks: Marks, at: int, L: Tensor, own: Tensor) -> Tensor:
 
 
 def _between_moments(features: Tensor, ab: Tensor, weight: Tensor, moments: Array, at: int) -> Tensor:
-    """``ab`` (n, 2) where several moments tell alike places: from that of the one before to that of the next in turn."""
+    """``ab`` (n, 2) where several moments tell alike places: from that of the one before to that of the next."""
     scaled = features / features.new_tensor(_REACH)
     alike = torch.exp(-0.5 * torch.cdist(scaled, scaled).square()) * weight  # (of each, by each)
     every, of = np.unique(moments, return_inverse=True)
