@@ -69,7 +69,8 @@ def colorize_video(
     ``dst.partial``, an MP4 that can be played, and ``resume`` goes on from it with the same settings. The film is
     then the one that an uninterrupted run would have made, but that colours start anew at the frame where it goes on,
     as at a cut. That is the first that is not done; after a crash, which leaves no sound in the part, some seconds
-    before. Of GIF and WebP nothing is kept; pictures that are written stay.
+    before. With hints, a reference or a variant they do not start anew: the scene is coloured again from its cut, in
+    vain as far as it was done. Of GIF and WebP nothing is kept; pictures that are written stay.
 
     An exception that ``progress`` raises cancels: it comes out of here as it is, and nothing is left of this run.
 
