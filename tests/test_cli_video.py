@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import zoo.video.running
 from zoo.cli import app
 from zoo.cli.video import _line
-from zoo.video.transcode import Progress
+from zoo.video.transcode import Progress, Report
 
 
 def call(*arguments: Any) -> Any:
@@ -148,3 +148,54 @@ def test_progress_is_told_in_lines_where_there_is_no_terminal(tmp_path: Path, mo
     assert re.fullmatch(r"3/4 frames, [\d.]+ a second, 0:00 left", lines[2])
     assert _line(Progress(100, 4000, 2.0)) == "100/4000 frames, 2.0 a second, 32:30 left"
     assert _line(Progress(7, None, 3.0)) == "7 frames, 3.0 a second"
+
+
+def test_hints_and_references_are_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def colorize_video(*_: Any, **options: Any) -> Report:
+        asked.update(options)
+        return Report()
+
+    monkeypatch.setattr("zoo.video.transcode.colorize_video", colorize_video)
+    arguments = ("--hint", "0.2:5,6,#c03020", "--hint", "0.2:7,8,red", "--hint", "1:02:12.5:1,2,blue")
+    more = (
+        "--hints",
+        "3:strokes.png",
+        "--hint-radius",
+        5,
+        "--reference",
+        "0:04:a:b.jpg",
+        "--reference-mode",
+        "palette",
+    )
+    result = call("in.mkv", "out.mp4", *FAST, *arguments, *more, "--variant", 2, "--seed", 7)
+    assert result.exit_code == 0, result.output
+    points = {0.2: [(5, 6, "#c03020"), (7, 8, "red")], 3732.5: [(1, 2, "blue")], 3.0: "strokes.png"}
+    assert asked["hints"] == points
+    assert (asked["hint_radius"], asked["reference"], asked["reference_mode"]) == (5, {4.0: "a:b.jpg"}, "palette")
+    assert (asked["variant"], asked["seed"]) == (2, 7)
+    assert call("in.mkv", "out.mp4", *FAST, "--reference", "similar.jpg").exit_code == 0
+    assert (asked["hints"], asked["reference"]) == (None, "similar.jpg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--hint", "5,6,red"), "--hint without a time; found: '5,6,red'; expected: such as 12.5:120,80,#c03020"),
+        (("--hint", "0.2:5,red"), "not a hint"),
+        (("--hints", "layer.png"), "--hints without a time"),
+        (("--hints", "1:a.png", "--hints", "1:b.png"), "more than one layer, or points too, at 1 seconds"),
+        (("--reference", "a.png", "--reference", "1:b.png"), "more than one --reference for a scene"),
+        (("--hint", "9:5,6,red"), "no frame at that moment"),
+        (("--hint", "0.2:500,6,red"), "outside of the picture"),
+        (("--seed", "3"), "a film takes a seed with a variant only"),
+        (("--compare", "fusion", "--variant", "1"), "--variant is for one model"),
+    ],
+)
+def test_guidance_that_does_not_fit_is_refused(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    result = call(make(tmp_path / "in.mkv"), tmp_path / "out.mp4", *FAST, *arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert not (tmp_path / "out.mp4").exists()

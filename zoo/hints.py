@@ -100,10 +100,7 @@ def retouch(painted: Array, source: Array, hints: Hints, radius: float = RADIUS)
     """
     if not len(hints):
         return
-    soft = min(max(radius, 1.0), _SOFT)
-    flat, nearest, distance = _reached(hints, (painted.shape[0], painted.shape[1]), radius, soft)
-    share = ((radius + soft - distance) / soft).clip(0, 1)
-    share = share * share * (3 - 2 * share)
+    flat, nearest, share = reached(hints, (painted.shape[0], painted.shape[1]), radius)
     rows, columns = np.divmod(flat, painted.shape[1])
     for start in range(0, len(flat), _CHUNK):
         part = slice(start, start + _CHUNK)
@@ -116,7 +113,18 @@ def retouch(painted: Array, source: Array, hints: Hints, radius: float = RADIUS)
         painted[*at, :3] = rgb if painted.dtype.kind == "f" else np.rint(rgb * np.iinfo(painted.dtype).max)
 
 
-def _reached(hints: Hints, size: tuple[int, int], radius: float, soft: float) -> tuple[Array, Array, Array]:
+def reached(hints: Hints, size: tuple[int, int], radius: float) -> tuple[Array, Array, Array]:
+    """Pixels of a picture of ``size`` near a told one: flat index, which one, and its share in their colour, (k,).
+
+    The share is 1 within ``radius``, and falls to 0 over a soft edge.
+    """
+    soft = min(max(radius, 1.0), _SOFT)
+    flat, nearest, distance = _nearest(hints, size, radius, soft)
+    share = ((radius + soft - distance) / soft).clip(0, 1)
+    return flat, nearest, share * share * (3 - 2 * share)
+
+
+def _nearest(hints: Hints, size: tuple[int, int], radius: float, soft: float) -> tuple[Array, Array, Array]:
     """Pixels of a picture of ``size`` nearer than radius + soft to a told one: flat index, which, and how far, (k,)."""
     reach = math.ceil(radius + soft)
     top, left = (max(0, int(side) - reach) for side in hints.yx.min(0))

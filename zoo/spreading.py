@@ -62,7 +62,7 @@ def spread(L: Tensor, ab: Tensor, cells: Tensor, told: Tensor) -> Tensor:
         return torch.zeros_like(ab)
     features = features_of(L, ab)
     if len(cells) > MOST_CELLS:
-        chosen = _far_apart(torch.cat([features[cells], told / 50], 1), MOST_CELLS)
+        chosen = far_apart(torch.cat([features[cells], told / 50], 1), MOST_CELLS)
         cells, told = cells[chosen], told[chosen]
     at = features[cells]
     off = (told - at[:, 3:] * 50).double() / _UNIT
@@ -137,7 +137,7 @@ def _positive(symmetric: Tensor) -> Tensor:
     return nearest
 
 
-def _far_apart(points: Tensor, count: int) -> Tensor:
+def far_apart(points: Tensor, count: int) -> Tensor:
     """Indices of ``count`` of the ``points`` (n, d), each the farthest from those before; the first is the first."""
     candidates = torch.linspace(0, len(points) - 1, min(len(points), _CANDIDATES)).round().long()
     points = points[candidates]

@@ -10,6 +10,7 @@ extension to other points is Nystroem's).
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -80,8 +81,55 @@ def _scaled(directions: Tensor) -> Tensor:
     A picture whose colours are nearly certain still gets variants that can be told apart, and one that may be anything
     keeps colours that belong to it.
     """
+    return directions * _strength(directions)
+
+
+def _strength(directions: Tensor) -> float:
     size = directions.square().sum((0, 1)).mean().sqrt()  # root mean square of a corner's distance, ab units
-    return directions * (STRENGTH / size.clamp(min=1e-3).sqrt())
+    return float(STRENGTH / size.clamp(min=1e-3).sqrt())
+
+
+class Steady:
+    """Answers with one variant of a film, the same from the first to the last picture of a scene.
+
+    The ways in which the first one is likely to differ are those of all: they depend on place, lightness and colour,
+    and so do not jump where those that each picture has of its own would.
+
+    Args:
+        spread_of: The model's spread of L, (1, 1, H, W).
+        number: Of the variant.
+        seed: See `colorings`.
+    """
+
+    def __init__(self, spread_of: Callable[[Tensor], Spread], number: int, seed: int) -> None:
+        self._spread_of, self._number, self._seed = spread_of, number, seed
+        self._ways: Ways | None = None
+        self._strength = 0.0
+
+    def begin(self) -> None:
+        """A scene begins."""
+        self._ways = None
+
+    def __call__(self, L: Tensor) -> Tensor:
+        """ab (1, 2, h, w) of L, (1, 1, H, W)."""
+        spread = self._spread_of(L)
+        guide = F.adaptive_avg_pool2d(L.float().cpu(), (spread.ab.shape[2], spread.ab.shape[3]))
+        first = self._ways is None
+        self._ways = self._ways or ways(spread, guide)
+        every = seen(self._ways, spread, guide)
+        turned = _turn(len(every), self._seed, self._number // len(CORNERS))
+        directions = torch.einsum("jm,mchw->jchw", turned, every)
+        if first:
+            self._strength = _strength(directions)
+        corner = torch.tensor(CORNERS[self._number % len(CORNERS)])
+        return spread.ab + self._strength * torch.einsum("j,jchw->chw", corner, directions)
+
+
+class Ways(NamedTuple):
+    """The ways in which a picture is likely to differ: ``points`` of it, and what each adds, (n, 2, k), to a place."""
+
+    points: tuple[Tensor, Tensor, Tensor]
+    parts: Tensor
 
 
 def modes(spread: Spread, L: Tensor) -> Tensor:
@@ -95,11 +143,15 @@ def modes(spread: Spread, L: Tensor) -> Tensor:
         (TURNED, 2, h, w) in ab units, root mean square the standard deviation along the mode; the last are zero where
         a picture has too few positions for so many.
     """
+    return seen(ways(spread, L), spread, L)
+
+
+def ways(spread: Spread, L: Tensor) -> Ways:
+    """Those of a picture; arguments as of `modes`."""
     h, w = spread.ab.shape[2:]
     ratio = (h / w) ** 0.5
     coarse = (min(h, max(1, round(CELLS**0.5 * ratio))), min(w, max(1, round(CELLS**0.5 / ratio))))
     few, root = _points(spread, L, coarse)
-    many, wide_root = _points(spread, L, (h, w))
     count = len(few[0])
     matrix = torch.einsum("ij,iac,jcb->iajb", _kernel(few, few), root, root).reshape(2 * count, 2 * count)
     values, vectors = torch.linalg.eigh(matrix.double())
@@ -110,11 +162,17 @@ def modes(spread: Spread, L: Tensor) -> Tensor:
     total = vectors.sum(0)  # (2, kept)
     leading = torch.where(total[1].abs() > total[0].abs(), total[1], total[0])
     vectors = vectors * torch.where(leading < 0, -1.0, 1.0)
-    inner = torch.einsum("jcb,jbk->jck", root, vectors) / values
-    field = torch.einsum("xj,jck->xck", _kernel(many, few), inner)
-    field = torch.einsum("xac,xck->kax", wide_root, field) * values.sqrt()[:, None, None]
+    return Ways(few, torch.einsum("jcb,jbk->jck", root, vectors) / values.sqrt())
+
+
+def seen(ways: Ways, spread: Spread, L: Tensor) -> Tensor:
+    """As `modes`, by the ways of this picture or of another one that it goes on from."""
+    h, w = spread.ab.shape[2:]
+    many, root = _points(spread, L, (h, w))
+    field = torch.einsum("xj,jck->xck", _kernel(many, ways.points), ways.parts)
+    field = torch.einsum("xac,xck->kax", root, field)
     found = spread.ab.new_zeros(TURNED, 2, h, w)
-    found[:kept] = field.reshape(kept, 2, h, w)
+    found[: len(field)] = field.reshape(len(field), 2, h, w)
     return found
 
 

@@ -1,5 +1,6 @@
 """`colorzoo video`: from a film, an animation or numbered pictures to the same in colour."""
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ from zoo.cli.backends import Backend, Dtype
 from zoo.cli.colorize import (
     Device,
     Force,
+    HintRadius,
+    ReferenceMode,
     Saturation,
     Style,
     Temperature,
@@ -24,6 +27,8 @@ from zoo.cli.stopping import terminable
 if TYPE_CHECKING:
     from zoo.video.transcode import Look, Progress, Report
 
+_TIME = re.compile(r"((?:\d+:){0,2}\d+(?:\.\d*)?):")
+_EXAMPLES = {"hint": "120,80,#c03020", "hints": "strokes.png"}
 _SECONDS = 10  # between lines where there is no terminal
 _SHOWN = 5  # damaged frames whose times are told
 
@@ -48,6 +53,39 @@ def video(
     saturation: Saturation = 1.0,
     temperature: Temperature = None,
     working_size: WorkingSize = None,
+    variant: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=63, help="The number, from 0, of another plausible colouring of each scene; --seed gives others."
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of --variant.", show_default="0")] = None,
+    hint: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TIME:X,Y,COLOR",
+            help="A colour at a pixel of the frame shown at that time of IN, such as 12.5:120,80,#c03020 or "
+            "1:02:12.5:120,80,red; similar pixels follow, as long as they are seen, back and forth up to the cuts. "
+            "Repeatable.",
+        ),
+    ] = None,
+    hints: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TIME:LAYER",
+            help="Likewise a picture of the size at which the frame is shown, transparent where no colour is told.",
+        ),
+    ] = None,
+    hint_radius: HintRadius = 3.0,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[TIME:]PICTURE",
+            help="A coloured picture of something similar, whose colours are taken: in the whole film, or in the scene "
+            "of the frame shown then. Repeatable.",
+        ),
+    ] = None,
+    reference_mode: ReferenceMode = "match",
     keyframe_interval: Annotated[
         int | None,
         typer.Option(
@@ -85,15 +123,24 @@ def video(
     ignored. An interrupted run leaves OUT.partial, which can be played, and from which --resume goes on.
     """
     from zoo import loading
+    from zoo.errors import OptionError
     from zoo.video import colorize_video
 
+    guidance = {
+        "hints": _hints(hint or [], hints or []),
+        "hint_radius": hint_radius,
+        "reference": _reference(reference or []),
+        "reference_mode": reference_mode,
+    }
     options: dict[str, Any] = {"saturation": saturation, "working_size": working_size}
     given = {"style": style, "temperature": temperature}
     place: dict[str, Any] = {"device": device, "backend": backend, "dtype": dtype}
+    if compare is not None and variant is not None:
+        raise OptionError("--variant is for one model", found=f"--compare {compare}", remedy="leave one of them out")
     if compare is not None:
         options = {"compare": _looks(compare, options, given, place)}
     else:
-        options |= given | {"model": loading.load(model, **place)}
+        options |= given | {"model": loading.load(model, **place), "variant": variant, "seed": seed}
     bar = _Bar()
     try:
         with terminable():
@@ -110,6 +157,7 @@ def video(
                 force=force,
                 resume=resume,
                 progress=bar,
+                **guidance,
                 **options,
             )
     except KeyboardInterrupt:
@@ -119,6 +167,47 @@ def video(
     finally:
         bar.close()
     _tell(report, target)
+
+
+def _timed(text: str) -> tuple[float | None, str]:
+    """The time before a colon, in seconds, if there is one, and the rest."""
+    if (found := _TIME.match(text)) is None:
+        return None, text
+    seconds = 0.0
+    for part in found[1].split(":"):
+        seconds = 60 * seconds + float(part)
+    return seconds, text[found.end() :]
+
+
+def _hints(points: list[str], layers: list[str]) -> dict[float, Any] | None:
+    from zoo.errors import OptionError
+    from zoo.hints import parse_point
+
+    told: dict[float, Any] = {}
+    for option, texts in (("hint", points), ("hints", layers)):
+        for text in texts:
+            at, own = _timed(text)
+            if at is None:
+                raise OptionError(
+                    f"--{option} without a time", found=repr(text), expected=f"such as 12.5:{_EXAMPLES[option]}"
+                )
+            if option == "hints" and at in told:
+                raise OptionError(f"more than one layer, or points too, at {at:g} seconds", remedy="give one of them")
+            told[at] = own if option == "hints" else [*told.get(at, []), parse_point(own)]
+    return told or None
+
+
+def _reference(texts: list[str]) -> Any:
+    from zoo.errors import OptionError
+
+    timed = dict(_timed(text) for text in texts)
+    if len(timed) < len(texts) or (None in timed and len(timed) > 1):
+        raise OptionError(
+            "more than one --reference for a scene",
+            found=", ".join(texts),
+            expected="one picture for the whole film, or one for each of some times, such as 12.5:similar.jpg",
+        )
+    return timed.get(None, timed or None)
 
 
 def _looks(names: str, common: dict[str, Any], given: dict[str, Any], place: dict[str, Any]) -> "list[Look]":

@@ -13,6 +13,7 @@ from zoo import color, upsampling
 _WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087)}
 _WEIGHTS |= {9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}
 _STEPS, _LARGEST = 49, 110.0  # of the table: entries along each axis, and where those of ab end (Lab units)
+_ROUNDS = 8  # by which L is found; what is left is below 0.01
 _HIGH_DEFINITION = 720  # rows from which on players take an unnamed matrix for BT.709, below it for BT.601
 
 
@@ -65,10 +66,26 @@ def from_ab(luma: Tensor, ab: Tensor, coding: Coding) -> Tensor:
 
     The colours are mapped to the gamut of sRGB at fixed L and hue first.
     """
-    L = lightness(luma)
+    return _coded(lightness(luma), ab, coding)[1]
+
+
+def exactly(luma: Tensor, ab: Tensor, coding: Coding) -> Tensor:
+    """As `from_ab`, but such that these very ab are shown, as far as sRGB can, by the luma as it is written.
+
+    A colour of the same L has not quite the luma of grey; here L gives way.
+    """
+    wanted = L = lightness(luma)
+    for _ in range(_ROUNDS):
+        L = (L + wanted - lightness(_coded(L, ab, coding)[0])).clamp_(0, 100)
+    return _coded(L, ab, coding)[1]
+
+
+def _coded(L: Tensor, ab: Tensor, coding: Coding) -> tuple[Tensor, Tensor]:
+    """Luma (N, 1, h, w) and Cb and Cr (N, 2, h, w) of colours that are mapped to the gamut of sRGB."""
     red, green, blue = color.lab_to_rgb(torch.cat([L, color.map_to_gamut(L, ab)], 1)).clamp_(0, 1).unbind(1)
     own = coding.red * red + (1 - coding.red - coding.blue) * green + coding.blue * blue
-    return torch.stack([(blue - own) / (2 * (1 - coding.blue)), (red - own) / (2 * (1 - coding.red))], 1)
+    cb, cr = (blue - own) / (2 * (1 - coding.blue)), (red - own) / (2 * (1 - coding.red))
+    return own[:, None], torch.stack([cb, cr], 1)
 
 
 class ChromaTable:

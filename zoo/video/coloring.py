@@ -1,10 +1,10 @@
 """A film's chroma from its luma: the network sees key frames, what lies between follows the motion."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,10 +13,9 @@ from torch import Tensor
 from zoo import pipeline, upsampling
 from zoo.video import chroma, motion
 from zoo.video.chroma import Coding
+from zoo.video.guiding import Guide, Plan, Touch
+from zoo.video.pacing import Frame, Pace, Share, Sight
 
-LONGEST_INTERVAL = 8
-_SEEN_AGAIN = 0.7  # share of a frame that the last key frame must show, else it becomes one itself
-_ANOTHER_SCENE = 0.3  # share, below which nothing is carried: a cut between scenes of like brightness
 _STEADINESS = 0.6  # of a key frame's colours, how much is carried from the key frame before
 _ENOUGH = 0.1  # weight of what is carried, below which the network's own answer is asked for
 _WORTH_A_RUN = 0.05  # share of the frame that is to lack colours for it to be asked
@@ -32,6 +31,7 @@ class Colored:
         ab: In Lab units, (1, 2, h, w).
         first: Whether it begins a scene.
         key: Whether the network saw it.
+        touch: Hints that were given on it.
     """
 
     luma: Tensor
@@ -39,53 +39,7 @@ class Colored:
     ab: Tensor
     first: bool
     key: bool
-
-
-class _Frame:
-    """A frame on its way: its luma at the network's size and at half of it, and how it lies towards the last key frame.
-
-    ``ab`` is that of a key frame, (h, w, 2); ``flow`` leads to the last key frame, ``seen`` says how surely.
-    """
-
-    def __init__(self, codes: npt.NDArray[Any], half: npt.NDArray[Any], coding: Coding, first: bool) -> None:
-        self.codes, self.first = codes, first
-        self.plane = of_8_bits(half, coding.bits)
-        self.luma = coding.luma(torch.from_numpy(half))[None, None]
-        self.ab = self.flow = self.seen = np.empty(0, np.float32)
-
-
-class Sight:
-    """How the frames of a film are seen: small, and smaller yet for the motion; the network is not needed for it.
-
-    Attributes:
-        geometry: What the network sees.
-        half: Height and width at which motion and cuts are found and colours are carried: half of that, which is
-            finer than the network answers, and a quarter of the work.
-
-    Args:
-        size: Height and width of the luma planes.
-        working_size: As of `pipeline.fit`.
-        multiple_of: Likewise.
-    """
-
-    def __init__(self, size: tuple[int, int], working_size: int, multiple_of: int) -> None:
-        half = pipeline.fitted(*size, max(working_size // 2, 1), max(multiple_of // 2, 1))
-        self.half = half.size
-        self.geometry = pipeline.Geometry(*((2 * height, 2 * width) for height, width in half))
-
-    def __call__(self, luma: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """A luma plane, (H, W) codes, as the network sees it, and at half of that."""
-        codes = _resized(luma, self.geometry.size)
-        return codes, _resized(codes, self.half)
-
-    def __str__(self) -> str:
-        """What two runs have in common that find the same cuts."""
-        return f"{self.geometry.size[0]} x {self.geometry.size[1]}"
-
-
-def of_8_bits(codes: npt.NDArray[Any], bits: int) -> motion.Plane:
-    """Luma codes as cuts and motion are found in them."""
-    return codes if codes.dtype == np.uint8 else (codes >> (bits - 8)).astype(np.uint8)
+    touch: Touch | None = None
 
 
 class FilmColorizer:
@@ -101,6 +55,8 @@ class FilmColorizer:
         interval: The network sees every so many frames and the first of each scene; None is up to 8, fewer where
             much moves.
         steadiness: Share of the earlier colours in those of a key frame, 0 to 1, where they can be followed.
+        plan: What was told of the film's colours, by the time stamps that `feed` is given.
+        begin: Called when a scene begins.
     """
 
     def __init__(
@@ -114,32 +70,29 @@ class FilmColorizer:
         saturation: float = 1.0,
         interval: int | None = None,
         steadiness: float = _STEADINESS,
+        plan: Plan | None = None,
+        begin: Callable[[], None] | None = None,
     ) -> None:
         self._predict, self._coding, self._saturation = predict, coding, saturation
-        self._steadiness = steadiness
-        self._sight = Sight(size, working_size, multiple_of)
-        self._interval, self._adaptive = interval or LONGEST_INTERVAL, interval is None
+        self._steadiness, self._begin = steadiness, begin
+        self._pace = Pace(Sight(size, working_size, multiple_of), coding, interval)
+        self._guide = None if plan is None else Guide(plan, size, self._pace.sight, coding)
         self._chroma = chroma.ChromaTable(coding)
-        self._cuts, self._flow = motion.CutDetector(), motion.FlowEstimator()
-        self._key: _Frame | None = None
-        self._between: list[_Frame] = []
+        self._key: Frame | None = None
+        self._between: list[Frame] = []
         self.runs = 0  # of the network
 
-    def feed(self, luma: npt.NDArray[np.uint8 | np.uint16]) -> Iterator[Colored]:
-        """The colours that are known once the next luma plane, (H, W) codes, is."""
-        codes, half = self._sight(luma)
-        frame = _Frame(codes, half, self._coding, False)
-        frame.first = self._cuts.is_cut(frame.plane)
-        if self._key is not None and not frame.first:
-            frame.flow, frame.seen = self._towards(frame, self._key)
-            frame.first = float(frame.seen.mean()) < _ANOTHER_SCENE
+    def feed(self, luma: npt.NDArray[np.uint8 | np.uint16], at: int = 0) -> Iterator[Colored]:
+        """The colours that are known once the next luma plane, (H, W) codes, is; ``at`` is its time stamp."""
+        frame = self._pace(luma, at)
         if frame.first:
             yield from self.flush()
             self._key = None
-        key = self._key
-        due = len(self._between) + 1 >= self._interval
-        lost = self._adaptive and key is not None and float(frame.seen.mean()) < _SEEN_AGAIN
-        if key is None or due or lost:
+            if self._guide is not None:
+                self._guide.begin(at)
+            if self._begin is not None:
+                self._begin()
+        if frame.key:
             yield from self._close(frame)
         else:
             self._between.append(frame)
@@ -147,61 +100,92 @@ class FilmColorizer:
     def flush(self) -> Iterator[Colored]:
         """The frames still held back; the last of them becomes a key frame."""
         if self._between:
-            yield from self._close(self._between.pop())
+            frame = self._between.pop()
+            frame.key = True
+            yield from self._close(frame)
 
-    def _close(self, frame: _Frame) -> Iterator[Colored]:
+    def _close(self, frame: Frame) -> Iterator[Colored]:
         """``frame`` becomes the key frame, and what lies between it and the last one gets its colours."""
-        frame.ab = self._answer(frame)
         last = self._key
+        if self._guide is not None:
+            self._guide.follow(last, self._between, frame, self._pace)
+        frame.ab = self._answer(frame)
         if last is not None:
             carried = motion.warp(last.ab, frame.flow)
             frame.ab += self._steadiness * frame.seen[..., None] * (carried - frame.ab)
-            for n, between in enumerate(self._between, 1):
-                yield self._colored(between, self._blend(between, last, frame, n / (len(self._between) + 1)), False)
+        self._show(frame, last)
+        if last is not None:
+            yield from self._colored_between(last, frame)
         self._between.clear()
         self._key = frame
-        yield self._colored(frame, frame.ab, True)
+        yield self._colored(frame, frame.shown)
 
-    def _blend(self, frame: _Frame, last: _Frame, following: _Frame, at: float) -> motion.Map:
-        """ab (h, w, 2) of a frame ``at`` 0 to 1 of the way between two key frames."""
-        flow, seen = self._towards(frame, following)
-        weights = (1 - at) * frame.seen, at * seen
-        sides = motion.warp(last.ab, frame.flow), motion.warp(following.ab, flow)
+    def _show(self, frame: Frame, last: Frame | None) -> None:
+        """What hints change in a key frame is steadied too; where several moments tell, it would lag behind them."""
+        frame.shown = frame.ab
+        if self._guide is None or not self._guide.tells:
+            return
+        frame.shown = self._guide.guided(frame, frame.ab)
+        if last is not None and not self._guide.changes:
+            carried = motion.warp(last.shown - last.ab, frame.flow) - (frame.shown - frame.ab)
+            frame.shown = frame.shown + self._steadiness * frame.seen[..., None] * carried
+        frame.shown = self._guide.touched(frame, frame.shown)
+
+    def _colored_between(self, last: Frame, frame: Frame) -> Iterator[Colored]:
+        """The frames between two key frames; hints that were given on one of them count from there to either side."""
+        count, guide = len(self._between) + 1, self._guide
+        stops = [(n, one) for n, one in enumerate(self._between, 1) if guide is not None and guide.touch(one)]
+        for n, one in stops:
+            assert guide is not None
+            one.shown = guide.touched(one, self._blend(one, last, frame, n / count))
+        for (start, left), (end, right) in pairwise([(0, last), *stops, (count, frame)]):
+            for n in range(start + 1, end):
+                one = self._between[n - 1]
+                yield self._colored(one, self._blend(one, left, right, (n - start) / (end - start)))
+            if right is not frame:
+                yield self._colored(right, right.shown)
+
+    def _blend(self, frame: Frame, left: Frame, right: Frame, at: float) -> motion.Map:
+        """ab (h, w, 2) of a frame ``at`` 0 to 1 of the way between two others, as a rule key frames."""
+        (to_left, left_seen), (to_right, right_seen) = self._towards(frame, left), self._towards(frame, right)
+        weights = (1 - at) * left_seen, at * right_seen
+        sides = motion.warp(left.shown, to_left), motion.warp(right.shown, to_right)
         rest = np.maximum(_ENOUGH - weights[0] - weights[1], 0)
-        own = self._answer(frame) if np.count_nonzero(rest) > _WORTH_A_RUN * rest.size else (sides[0] + sides[1]) / 2
+        own: Any = (sides[0] + sides[1]) / 2
+        if np.count_nonzero(rest) > _WORTH_A_RUN * rest.size:
+            own = self._answer(frame)
+            if self._guide is not None:
+                own = self._guide.guided(frame, own)
         total = weights[0] + weights[1] + rest
         parts = zip((*weights, rest), (*sides, own), strict=True)
         blended: motion.Map = sum((weight / total)[..., None] * ab for weight, ab in parts)
         return blended
 
-    def _towards(self, frame: _Frame, other: _Frame) -> tuple[motion.Flow, npt.NDArray[np.float32]]:
+    def _towards(self, frame: Frame, other: Frame) -> tuple[motion.Flow, Share]:
         """Where ``frame``'s pixels lie in ``other``, (h, w, 2), and how surely, (h, w)."""
-        there, back = self._flow(frame.plane, other.plane), self._flow(other.plane, frame.plane)
+        if other is self._key:
+            return frame.flow, frame.seen
+        there, back = self._pace.flows(frame.plane, other.plane)
         return there, motion.consistency(there, back)
 
-    def _answer(self, frame: _Frame) -> motion.Map:
+    def _answer(self, frame: Frame) -> motion.Map:
         """The network's ab (h, w, 2) for a frame, at half the size that it saw."""
         self.runs += 1
         luma = self._coding.luma(torch.from_numpy(frame.codes))[None, None]
-        L = pipeline.pad(chroma.lightness(luma), self._sight.geometry)
+        L = pipeline.pad(chroma.lightness(luma), self._pace.sight.geometry)
         ab = self._predict(L)
         pipeline.check_prediction(ab, L)
-        ab = ab.float() * self._saturation
+        ab = ab.float()
         half = torch.nn.functional.avg_pool2d(L, 2)
         if ab.shape[2] > half.shape[2] or ab.shape[3] > half.shape[3]:
             ab = torch.nn.functional.adaptive_avg_pool2d(ab, (half.shape[2], half.shape[3]))
-        height, width = self._sight.half
-        ab = upsampling.guided_upsample(ab, half)[0, :, :height, :width]
-        return np.ascontiguousarray(ab.permute(1, 2, 0).numpy())
+        height, width = self._pace.sight.half
+        ab = upsampling.guided_upsample(ab, half)[..., :height, :width]
+        if self._guide is not None:
+            ab = self._guide.referred(frame, ab)
+        return np.ascontiguousarray((ab * self._saturation)[0].permute(1, 2, 0).numpy())
 
-    def _colored(self, frame: _Frame, ab: motion.Map, key: bool) -> Colored:
+    def _colored(self, frame: Frame, ab: motion.Map) -> Colored:
         own = torch.from_numpy(ab).permute(2, 0, 1)[None].contiguous()
-        return Colored(frame.luma, self._chroma(frame.luma, own), own, frame.first, key)
-
-
-def _resized(plane: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
-    """``plane`` (H, W) averaged down to ``size``; by halves as far as they go, which is several times as fast."""
-    while plane.shape[0] >= 2 * size[0] and plane.shape[1] >= 2 * size[1]:
-        height, width = (side // 2 for side in plane.shape)
-        plane = np.asarray(cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA))
-    return np.asarray(cv2.resize(plane, size[::-1], interpolation=cv2.INTER_AREA))
+        touch = None if self._guide is None else self._guide.touch(frame)
+        return Colored(frame.luma, self._chroma(frame.luma, own), own, frame.first, frame.key, touch)

@@ -207,14 +207,14 @@ def _check(metadata: dict[str, str], path: Path, settings: dict[str, Any], sourc
     except (ValueError, AttributeError, KeyError, TypeError):
         raise VideoError(f"{path}: not a part of a film that was being coloured", remedy="move it elsewhere") from None
     wanted = json.loads(json.dumps({"encoder": ENCODER, **settings}))
-    other = [name for name in wanted if made.get(name) != wanted[name]]
+    other = [name for name in {**wanted, **made} if made.get(name) != wanted.get(name)]
     if "source" in other and _has_grown(source, str(made.get("source"))):
         other.remove("source")
     if other:
         raise VideoError(
             f"{path}: {'is a part of another film' if 'source' in other else 'was begun with other settings'}",
             found=", ".join(f"{name} {made.get(name)}" for name in other),
-            expected=", ".join(f"{name} {wanted[name]}" for name in other),
+            expected=", ".join(f"{name} {wanted.get(name)}" for name in other),
             remedy="go on with those, or start anew by force",
         )
     return whole

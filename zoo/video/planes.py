@@ -9,9 +9,11 @@ import numpy.typing as npt
 import torch
 from av.video.frame import VideoFrame
 
+from zoo import hints
 from zoo.video import chroma
 from zoo.video.chroma import Coding
 from zoo.video.coloring import Colored
+from zoo.video.guiding import Touch
 
 Plane = npt.NDArray[np.uint8 | np.uint16]
 
@@ -85,10 +87,29 @@ def paint(plane: Plane, colored: Colored, coding: Coding) -> VideoFrame:
     with torch.inference_mode():
         Y = coding.luma(torch.from_numpy(np.asarray(small)))[None, None]
         wide = chroma.upsample(colored.chroma, colored.luma, Y, coding)
+        if colored.touch is not None:
+            _retouch(wide, Y, colored.touch, (height, width), coding)
         codes = coding.chroma_codes(wide)[0].round_().clamp_(0, (1 << coding.bits) - 1)
     for index, values in enumerate(codes, 1):
         rows(frame, index)[:] = values.numpy().astype(plane.dtype)
     return frame
+
+
+def _retouch(wide: torch.Tensor, Y: torch.Tensor, touch: Touch, size: tuple[int, int], coding: Coding) -> None:
+    """Give chroma planes ``wide`` (1, 2, h, w) beside luma ``Y`` the colours that were told; in place.
+
+    Players draw the chroma between samples, so those around the radius are a part of it.
+    """
+    small = (Y.shape[2], Y.shape[3])
+    cells, ab = hints.cells_of(touch.hints, size, small)
+    told = hints.Hints(np.stack(np.divmod(cells.numpy(), small[1]), 1).astype(np.int32), ab.numpy())
+    if not len(told):
+        return
+    radius = touch.radius * small[0] / size[0] + 1
+    flat, nearest, share = (torch.from_numpy(x) for x in hints.reached(told, small, radius))
+    wanted = chroma.exactly(Y.flatten()[flat].view(1, 1, 1, -1), ab[nearest].T[None, :, None], coding)
+    planes = wide.flatten(2)
+    planes[..., flat] = planes[..., flat].lerp(wanted[:, :, 0], share.float())
 
 
 def rows(frame: VideoFrame, index: int) -> Plane:

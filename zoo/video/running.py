@@ -11,9 +11,12 @@ from typing import Any
 
 import torch
 
+from zoo import variants
 from zoo.colorizer import Colorizer
 from zoo.errors import VideoError
+from zoo.pipeline import Predict
 from zoo.video.coloring import Colored, FilmColorizer
+from zoo.video.guiding import Plan
 from zoo.video.sink import Sink
 from zoo.video.source import Broken, Shot, Source
 
@@ -77,14 +80,21 @@ class Colors:
     Args:
         look: Model and options.
         interval: As of `FilmColorizer`.
+        plan: Likewise.
 
     Raises:
         OptionError: An option that the model does not have, or out of range.
     """
 
-    def __init__(self, look: Look, interval: int | None) -> None:
-        self.model, self._options, self._interval = look.model, look.options, interval
-        self._predict = self.model.predictor(**look.options)
+    def __init__(self, look: Look, interval: int | None, plan: Plan | None = None) -> None:
+        self.model, self._options, self._interval, self._plan = look.model, look.options, interval, plan
+        self._predict: Predict
+        self._predict, self._begin = self.model.predictor(**look.options), None
+        if look.options.get("variant") is not None:
+            options = {name: value for name, value in look.options.items() if name not in ("variant", "seed")}
+            spread_of = self.model.spreader(**options)
+            self._predict = steady = variants.Steady(spread_of, look.options["variant"], look.options.get("seed") or 0)
+            self._begin = steady.begin
         self._colorizer: FilmColorizer | None = None
         self.ready: deque[Colored] = deque()
 
@@ -99,8 +109,10 @@ class Colors:
                 coding=source.coding,
                 saturation=self._options.get("saturation", 1.0),
                 interval=self._interval,
+                plan=self._plan,
+                begin=self._begin,
             )
-        self.ready.extend(self._colorizer.feed(shot.plane))
+        self.ready.extend(self._colorizer.feed(shot.plane, shot.pts))
 
     def flush(self) -> None:
         """The rest of them."""
@@ -130,6 +142,8 @@ class Run:
         colors: Of each cell of a frame.
         preview: Whether a grey cell stands before these.
         progress: Called after every frame.
+        scene_of: Of a run that goes on, where it has to begin anew to know again what it knew, by how many frames are
+            done and the time stamp of the last: the time stamp behind which it does, and how many it colours in vain.
     """
 
     def __init__(
@@ -139,9 +153,11 @@ class Run:
         colors: list[Colors],
         preview: bool,
         progress: Callable[[Progress], None] | None,
+        scene_of: Callable[[int, int | None], tuple[int | None, int]] | None = None,
     ) -> None:
         self._source, self._sink, self._colors, self._preview = source, out, colors, preview
-        self._progress = progress
+        self._progress, self._scene_of = progress, scene_of
+        self._in_vain = 0  # frames that are coloured once more
         self._waiting: deque[Shot] = deque()
         self._report = Report(left_out=out.left_out)
         self._began = time.perf_counter()
@@ -160,7 +176,10 @@ class Run:
             raise
         try:
             report.frames = report.kept = done
-            self._color(self._source.shots(after) if after is not None else islice(self._source.shots(), done, None))
+            if done and self._scene_of is not None:
+                after, self._in_vain = self._scene_of(done, after)
+            counted = self._source.shots(after)
+            self._color(counted if after is not None else islice(counted, done - self._in_vain, None))
             if not report.frames:
                 raise VideoError(
                     f"{self._source.name}: not one frame in it", expected="at least one between start and end"
@@ -213,7 +232,11 @@ class Run:
         """The frames whose colours are known."""
         while self._waiting and all(colors.ready for colors in self._colors):
             cells: list[Colored | None] = [colors.ready.popleft() for colors in self._colors]
-            self._sink.write(self._waiting.popleft(), [None, *cells] if self._preview else cells)
+            shot = self._waiting.popleft()
+            if self._in_vain:
+                self._in_vain -= 1
+                continue
+            self._sink.write(shot, [None, *cells] if self._preview else cells)
             report = self._report
             report.frames += 1
             if self._progress is not None:

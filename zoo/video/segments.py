@@ -13,7 +13,7 @@ starts anew there, rounds them). A shot without a cut is never divided, however 
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -21,13 +21,16 @@ from typing import Any
 
 from zoo.colorizer import Colorizer
 from zoo.errors import OptionError, VideoError
-from zoo.video import partial, parts, sink, transcode
+from zoo.hints import RADIUS
+from zoo.reference import MODES
+from zoo.video import partial, parts, sink, surveying, told, transcode
 from zoo.video.chroma import Coding
 from zoo.video.film import Film
 from zoo.video.joining import join
 from zoo.video.running import Colors, Look, Progress, Report, Run
 from zoo.video.source import Lost, Shot, Source
 from zoo.video.splitting import Segment, checksum, opened, sight_of, split
+from zoo.video.told import FilmHints, FilmReference
 from zoo.video.transcode import StrPath
 
 __all__ = ["Segment", "colorize_segment", "join", "split"]
@@ -43,6 +46,12 @@ def colorize_segment(
     saturation: float = 1.0,
     temperature: float | None = None,
     working_size: int | None = None,
+    variant: int | None = None,
+    seed: int | None = None,
+    hints: FilmHints | None = None,
+    hint_radius: float = RADIUS,
+    reference: FilmReference | None = None,
+    reference_mode: str = MODES[0],
     keyframe_interval: int | None = None,
     crf: int = 18,
     preset: str = "medium",
@@ -61,11 +70,18 @@ def colorize_segment(
         path: Of the film; the very file that was split, or a copy of it.
         segment: One of `split`.
         part: Where to write; any name.
-        model: As of `colorize_video`, like the next seven.
+        model: As of `colorize_video`, like the next thirteen. Hints and references are those of the whole film: of
+            each segment the same, which uses those for its own frames.
         style: Likewise.
         saturation: Likewise.
         temperature: Likewise.
         working_size: Likewise.
+        variant: Likewise.
+        seed: Likewise.
+        hints: Likewise.
+        hint_radius: Likewise.
+        reference: Likewise.
+        reference_mode: Likewise.
         keyframe_interval: Likewise.
         crf: Likewise.
         preset: Likewise.
@@ -85,9 +101,11 @@ def colorize_segment(
     interval, quality = transcode.checked(keyframe_interval, crf, preset)
     if suffix.lower() not in sink.CODECS:
         raise OptionError("bad suffix", found=suffix, expected=", ".join(sink.CODECS))
-    options = {"style": style, "saturation": saturation, "temperature": temperature, "working_size": working_size}
-    look = transcode.look_of(model, options)
-    settings = transcode.settings_of([look], interval, quality) | {"codec": sink.CODECS[suffix.lower()]}
+    guidance = told.told(hints, hint_radius, reference, reference_mode)
+    look = transcode.look_of(model, transcode.options_of(style, saturation, temperature, working_size, variant, seed))
+    settings = transcode.settings_of([look], interval, quality, guidance) | {"codec": sink.CODECS[suffix.lower()]}
+    start = float(segment.span.start)
+    own = guidance.within(lambda at: segment.has(at - start + surveying.TOLERANCE))
     with ExitStack() as stack:
         with sink.writing(target):
             transcode.check_file(place, target)
@@ -96,16 +114,13 @@ def colorize_segment(
         if done is not None:
             return done
         for seeks in (True, False):  # else by reading all that is before
-            with opened(place, segment, f"{segment}") as source:
-                if isinstance(source, Film) and segment.index:
-                    source.seeks = seeks
-                    with opened(place, segment, f"{segment}") as beginning:
-                        _follow(source, beginning)
-                stretch = _Stretch(source, segment, look)
+            with _stretch(place, segment, look, seeks) as stretch:
                 made = {"segment": asdict(segment), **settings}
                 out = parts.PartSink(target, stretch, segment.span, quality, [""], made, suffix)
                 try:
-                    report = Run(stretch, out, [Colors(look, interval)], False, progress).all(resume=False)
+                    with _stretch(place, segment, look, seeks) as first:
+                        (plan,) = surveying.survey(first, [look], interval, own, start)
+                    report = Run(stretch, out, [Colors(look, interval, plan)], False, progress).all(resume=False)
                 except _ElsewhereError as elsewhere:
                     if seeks:
                         continue
@@ -139,6 +154,7 @@ class _Stretch(Source):
         self.name, self.time_base, self.rate = source.name, source.time_base, source.rate
         self.aspect, self.tags, self.findings = source.aspect, source.tags, source.findings
         self.total, self.origin = segment.frames, segment.first
+        self.final_duration = round(segment.ends / source.time_base) + source.origin - segment.last
         self._stamps: list[int] = []
 
     @property
@@ -186,10 +202,16 @@ class _Stretch(Source):
             raise _ElsewhereError("its first frame is another one")
 
 
-def _follow(source: Film, beginning: Source) -> None:
-    """Let the first frame of the film say how large all are, and how they are coded."""
-    if isinstance(beginning, Film) and next(beginning.shots(), None) is not None:
-        source.follow(beginning)
+@contextmanager
+def _stretch(path: Path, segment: Segment, look: Look, seeks: bool) -> Iterator[_Stretch]:
+    """The frames of a segment; the first frame of the film says how large all are, and how they are coded."""
+    with opened(path, segment, f"{segment}") as source:
+        if isinstance(source, Film) and segment.index:
+            source.seeks = seeks
+            with opened(path, segment, f"{segment}") as beginning:
+                if isinstance(beginning, Film) and next(beginning.shots(), None) is not None:
+                    source.follow(beginning)
+        yield _Stretch(source, segment, look)
 
 
 def _done(path: Path, segment: Segment, target: Path, settings: dict[str, Any], force: bool) -> Report | None:

@@ -15,7 +15,7 @@ from zoo.colorizer import Colorizer
 from zoo.errors import OptionError, VideoError
 from zoo.video import motion, parts, transcode
 from zoo.video.chroma import Coding
-from zoo.video.coloring import Sight, of_8_bits
+from zoo.video.pacing import Sight, of_8_bits
 from zoo.video.running import Progress
 from zoo.video.sequences import Pictures
 from zoo.video.source import Broken, Shot, Source, Span

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from zoo import images, pipeline, upsampling
+from zoo import hints, images, pipeline, upsampling
 from zoo.images import Picture
 from zoo.video.chroma import Coding
 from zoo.video.coloring import Colored
@@ -81,9 +81,12 @@ def _painted(pixels: Array, colored: Colored | None) -> Array:
             return pipeline.colorize_array(pixels, lambda L: torch.zeros(1, 2, 1, 1), working_size=32, multiple_of=1)
         ab = colored.ab
         side = max(1, round(math.sqrt(ab.shape[2] * ab.shape[3])))
-        return pipeline.colorize_array(
+        painted = pipeline.colorize_array(
             pixels,
             lambda L: upsampling.bilinear_upsample(ab, (L.shape[2], L.shape[3])),
             working_size=side,
             multiple_of=1,
         )
+        if colored.touch is not None:
+            hints.retouch(painted, pixels, colored.touch.hints, colored.touch.radius)
+        return painted

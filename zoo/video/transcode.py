@@ -12,13 +12,16 @@ from typing import Any
 
 from zoo.colorizer import Colorizer
 from zoo.errors import OptionError, VideoError
-from zoo.video import animations, partial, sequences, sink
+from zoo.hints import RADIUS
+from zoo.reference import MODES
+from zoo.video import animations, partial, sequences, sink, surveying, told
 from zoo.video.animations import Animation, AnimationSink
 from zoo.video.film import Film
 from zoo.video.running import Colors, Look, Progress, Report, Run
 from zoo.video.sequences import Pictures, PicturesSink
 from zoo.video.sink import FilmSink, Quality, Sink
 from zoo.video.source import Source, Span
+from zoo.video.told import FilmHints, FilmReference, Told
 
 __all__ = ["Look", "Progress", "Report", "colorize_video"]
 
@@ -40,6 +43,12 @@ def colorize_video(
     saturation: float = 1.0,
     temperature: float | None = None,
     working_size: int | None = None,
+    variant: int | None = None,
+    seed: int | None = None,
+    hints: FilmHints | None = None,
+    hint_radius: float = RADIUS,
+    reference: FilmReference | None = None,
+    reference_mode: str = MODES[0],
     keyframe_interval: int | None = None,
     crf: int = 18,
     preset: str = "medium",
@@ -60,7 +69,8 @@ def colorize_video(
     ``dst.partial``, an MP4 that can be played, and ``resume`` goes on from it with the same settings. The film is
     then the one that an uninterrupted run would have made, but that colours start anew at the frame where it goes on,
     as at a cut. That is the first that is not done; after a crash, which leaves no sound in the part, some seconds
-    before. Of GIF and WebP nothing is kept; pictures that are written stay.
+    before. With hints, a reference or a variant they do not start anew: the scene is coloured again from its cut, in
+    vain as far as it was done. Of GIF and WebP nothing is kept; pictures that are written stay.
 
     An exception that ``progress`` raises cancels: it comes out of here as it is, and nothing is left of this run.
 
@@ -74,6 +84,17 @@ def colorize_video(
         saturation: Factor on the colours' strength.
         temperature: Sharpness of the choice between colours.
         working_size: Side at which the network sees the frames.
+        variant: The number, from 0, of one of the colourings that `Colorizer.variants` offers of the first frame of
+            each scene, which the rest of the scene keeps.
+        seed: Of the variants; 0 by itself.
+        hints: By the moment, in seconds of ``src``, at which the frame is shown that they are given on:
+            ``{12.5: [(120, 80, "#c03020")]}``, or a layer, both as in `zoo.canvas.Guidance`. Pixels are those of the
+            frame as it is shown, upright and with square pixels. That frame has these colours exactly, and they follow
+            the motion back and forth through its scene, as long as what they lie on is seen; nothing else changes.
+        hint_radius: Within so many pixels of a hint that frame has its colour.
+        reference: A coloured picture of something similar, whose colours are taken; or by the moment those that are
+            for the scene of the frame shown then, one for each.
+        reference_mode: ``match`` or ``palette``, as in `zoo.canvas.Guidance`.
         keyframe_interval: The network sees every so many frames; None chooses by the motion, up to 8.
         crf: Quality of the encoder, 0 (lossless) to 51.
         preset: Speed of the encoder.
@@ -93,11 +114,14 @@ def colorize_video(
 
     Raises:
         VideoError: The film cannot be read, stops before its end, has no pictures, or cannot be written.
-        OptionError: An option out of its range, or one that the model does not have.
+        OptionError: An option out of its range, or one that the model does not have; a moment at which the film has no
+            frame, or hints that do not fit it.
+        ImageError: A layer or a reference that cannot be read, or one without colour.
     """
     check_names(src, dst)
     path, target = Path(src), Path(dst)
     span = span_of(start, end)
+    guidance = told.told(hints, hint_radius, reference, reference_mode)
     keyframe_interval, quality = checked(keyframe_interval, crf, preset)
     with ExitStack() as stack:
         with sink.writing(target):
@@ -106,18 +130,26 @@ def colorize_video(
                 stack.enter_context(partial.locked(target))
                 check_place(target, force, resume)
         source = stack.enter_context(source_of(path, fps, span))
-        options = {"style": style, "saturation": saturation, "temperature": temperature, "working_size": working_size}
+        options = options_of(style, saturation, temperature, working_size, variant, seed)
         looks = _looks(compare, options) if compare else [look_of(model, options)]
         labels = (["grey" if compare else ""] if preview else []) + [look.label if compare else "" for look in looks]
-        settings = settings_of(looks, keyframe_interval, quality) | {
+        settings = settings_of(looks, keyframe_interval, quality, guidance) | {
             "source": identity(source),
             "start": str(span.start),
             "end": "none" if span.end is None else str(span.end),
             "cells": labels,
         }
         out = _sink(target, source, span, quality, labels, settings, force)
-        run = Run(source, out, [Colors(look, keyframe_interval) for look in looks], preview, progress)
-        return run.all(resume=resume)
+        with source_of(path, fps, span) as first:
+            plans = surveying.survey(first, looks, keyframe_interval, guidance, float(span.start))
+        colors = [Colors(look, keyframe_interval, plan) for look, plan in zip(looks, plans, strict=True)]
+
+        def scene_of(done: int, after: int | None) -> tuple[int | None, int]:
+            with source_of(path, fps, span) as first:
+                return surveying.scene_of(first, looks, done, after)
+
+        keeps = guidance or any(look.options.get("variant") is not None for look in looks)
+        return Run(source, out, colors, preview, progress, scene_of if keeps else None).all(resume=resume)
 
 
 def span_of(start: float, end: float | None) -> Span:
@@ -150,7 +182,26 @@ def checked(interval: int | None, crf: int, preset: str) -> tuple[int | None, Qu
     return interval, Quality(crf, preset)
 
 
-def settings_of(looks: Sequence[Look], interval: int | None, quality: Quality) -> dict[str, Any]:
+def options_of(
+    style: str | None,
+    saturation: float,
+    temperature: float | None,
+    working_size: int | None,
+    variant: int | None,
+    seed: int | None,
+) -> dict[str, Any]:
+    """The options of a look.
+
+    Raises:
+        OptionError: A seed without a variant, with which each frame would have colours of its own.
+    """
+    if seed is not None and variant is None:
+        raise OptionError("a film takes a seed with a variant only", found=f"seed {seed}", remedy="say which variant")
+    options = {"style": style, "saturation": saturation, "temperature": temperature, "working_size": working_size}
+    return options | ({} if variant is None else {"variant": variant, "seed": seed})
+
+
+def settings_of(looks: Sequence[Look], interval: int | None, quality: Quality, guidance: Told) -> dict[str, Any]:
     """What two runs have in common whose pictures fit behind one another."""
     return {
         "looks": [[_name(look), {k: v for k, v in look.options.items() if v is not None}] for look in looks],
@@ -158,7 +209,7 @@ def settings_of(looks: Sequence[Look], interval: int | None, quality: Quality) -
         "interval": interval,
         "crf": quality.crf,
         "preset": quality.preset,
-    }
+    } | ({"guidance": guidance.digest} if guidance else {})
 
 
 def _seconds(value: float) -> Fraction:
