@@ -101,16 +101,19 @@ def retouch(painted: Array, source: Array, hints: Hints, radius: float = RADIUS)
     if not len(hints):
         return
     flat, nearest, share = reached(hints, (painted.shape[0], painted.shape[1]), radius)
-    rows, columns = np.divmod(flat, painted.shape[1])
-    for start in range(0, len(flat), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        at = (rows[part], columns[part])
-        L = color.rgb_to_lab(_rgb(source[at]))[:1]
-        own = color.rgb_to_lab(_rgb(painted[at][:, :3]))[1:]
-        told = color.map_to_gamut(L, torch.from_numpy(hints.ab[nearest[part]].T[:, None]))
-        ab = color.map_to_gamut(L, own.lerp(told, torch.from_numpy(share[part].astype(np.float32))))
-        rgb = color.lab_to_rgb(torch.cat([L, ab])).clamp_(0, 1)[:, 0].T.numpy()
-        painted[*at, :3] = rgb if painted.dtype.kind == "f" else np.rint(rgb * np.iinfo(painted.dtype).max)
+    whole = share >= 1  # most of them, where the color that was there before does not count
+    for chosen in (np.flatnonzero(whole), np.flatnonzero(~whole)):
+        for start in range(0, len(chosen), _CHUNK):
+            part = chosen[start : start + _CHUNK]
+            at = np.divmod(flat[part], painted.shape[1])
+            L = color.lightness(_rgb(source[at]))
+            ab = torch.from_numpy(hints.ab[nearest[part]].T[:, None])
+            if not whole[part[0]]:
+                own = color.rgb_to_lab(_rgb(painted[at][:, :3]))[1:]
+                ab = own.lerp(color.map_to_gamut(L, ab), torch.from_numpy(share[part].astype(np.float32)))
+            linear = color.linear_rgb_in_gamut(color.f_from_lightness(L)[0, 0], ab[0, 0] / 500, ab[1, 0] / -200)
+            rgb = color.linear_to_srgb(linear).T.numpy()
+            painted[*at, :3] = rgb if painted.dtype.kind == "f" else np.rint(rgb * np.iinfo(painted.dtype).max)
 
 
 def reached(hints: Hints, size: tuple[int, int], radius: float) -> tuple[Array, Array, Array]:
