@@ -65,7 +65,7 @@ class Choice(NamedTuple):
     variant: gr.Dropdown
     seed: gr.Number
     reference: gr.Image
-    mode: gr.Radio
+    mode: gr.Dropdown
 
     def read(self, variant: int, seed: float | None, reference: str | None, mode: str) -> Touches:
         """What these parts of the page say, of whatever frame.
@@ -139,7 +139,7 @@ def add_choice() -> Choice:
                 elem_id="film-reference",
             )
         )
-        mode = gr.Radio(_MODES, value=MODES[0], label="How its colors are taken, in every scene")
+        mode = gr.Dropdown(_MODES, value=MODES[0], label="How its colors are taken, in every scene")
     return Choice(variant, seed, reference, mode)
 
 

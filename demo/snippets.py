@@ -95,19 +95,11 @@ def over_http(job: Job, address: str) -> str:
             files = {"layers": _list(layers.values(), 1, "handle_file({})")} if layers else {}
             more = {"moments": list(layers)} if layers else {}
             files |= {"reference": f"handle_file({_literal(told.pop('reference'))})"} if "reference" in told else {}
-            given = map(_literal, (model, options.get("style", ""), job.settings.saturation))
             written = [f"{name}={code}" for name, code in files.items()]
-            lines += [
-                _call(
-                    predict,
-                    f"handle_file({_literal(job.names[0])})",
-                    *given,
-                    *written,
-                    *_arguments(more | told),
-                    endpoint,
-                ),
-                "print(answer)",
-            ]
+            plain = map(_literal, (model, options.get("style", ""), job.settings.saturation))
+            clip = f"handle_file({_literal(job.names[0])})"
+            lines.append(_call(predict, clip, *plain, *written, *_arguments(more | told), endpoint))
+            lines.append("print(answer)")
         return "\n".join(lines)
     if job.guidance:
         ((model, options),) = job.calls
