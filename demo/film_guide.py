@@ -55,6 +55,7 @@ CSS = """
 #painted button {font: inherit; font-size: var(--text-sm); padding: 4px 10px; min-height: 34px; cursor: pointer;
   color: var(--body-text-color); background: var(--button-secondary-background-fill);
   border: 1px solid var(--border-color-primary); border-radius: 6px}
+#editor .touch .film button {background: var(--primary-600); border-color: var(--primary-600); color: #fff}
 #painted button:hover {border-color: var(--color-accent)}
 """
 
@@ -254,7 +255,7 @@ def wire(picker: Picker, choice: Choice, clip: gr.Video, job: parts.Job, tabs: g
     clip.change(
         reset, [clip, picker.moments], [picker.box, picker.at, picker.moments, picker.listed], queue=False, **quiet
     )
-    clip.pause(None, None, picker.at, js="() => document.querySelector('#clip video').currentTime")
+    clip.pause(None, None, picker.at, js="() => document.querySelector('#clip video')?.currentTime ?? 0")
     picker.at.input(None, picker.at, None, js=_SEEK)
     picker.open.click(open_frame, told, changed, js=_MOMENT, show_progress_on=picker.open, **heavy)
     picker.listed.edit(change, told, changed, show_progress_on=picker.listed, **heavy)
