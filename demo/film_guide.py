@@ -250,6 +250,7 @@ def wire(picker: Picker, choice: Choice, clip: gr.Video, job: parts.Job, tabs: g
 
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     heavy: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "api_visibility": "private"}
+    light: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "touch"}  # in the queue, whose refusals are seen
     told = [clip, picker.at, job.models, job.saturation, picker.moments, touch.page.table, *choice]
     changed = [*touch.page, *touch.settings, tabs]
     clip.change(
@@ -266,17 +267,11 @@ def wire(picker: Picker, choice: Choice, clip: gr.Video, job: parts.Job, tabs: g
         take,
         [touch.page.table, clip, picker.moments],
         [picker.moments, picker.listed, *choice, tabs],
-        queue=False,
+        **light,
         **quiet,
     )
     choice.reference.upload(
-        check,
-        choice.reference,
-        choice.reference,
-        show_progress_on=choice.reference,
-        concurrency_limit=2,
-        concurrency_id="touch",
-        api_visibility="private",
+        check, choice.reference, choice.reference, show_progress_on=choice.reference, api_visibility="private", **light
     )
 
 
