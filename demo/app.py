@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from demo import limits, memory, parts, published, refusals, report_tab, serving, touch_tab, uploads
+from demo import film_guide, limits, memory, parts, published, refusals, report_tab, serving, touch_tab, uploads
 from demo.code_tab import add_code_tab
 from demo.film_tab import add_film_tab
 from demo.gate import Gate
@@ -101,9 +101,9 @@ def build_demo() -> gr.Blocks:
             with gr.Tab("Photos", id="photos"):
                 photo = add_photo_tab(done)
             with gr.Tab("Touch up", id="touch"):
-                touch_tab.add_touch_tab(done, tabs, photo)
+                touch = touch_tab.add_touch_tab(done, tabs, photo)
             with gr.Tab("Videos", id="videos"):
-                add_film_tab(done)
+                add_film_tab(done, tabs, touch)
             with gr.Tab("Reports", id="reports"):
                 add_report_tab(done)
             with gr.Tab("Code", id="code") as developers:
@@ -163,7 +163,7 @@ def launch_options() -> dict[str, Any]:
     )
     return {
         "theme": theme,
-        "css": CSS + parts.CSS + report_tab.CSS,
+        "css": CSS + parts.CSS + film_guide.CSS + report_tab.CSS,
         "max_file_size": max(limits.PHOTO_MEGABYTES, limits.CLIP_MEGABYTES) * 2**20,
         "show_error": False,  # refusals are shown all the same; whatever else is raised may name folders
         "i18n": gr.I18n(en={"upload_text.drop_gallery": "Drop Photos Here"}),

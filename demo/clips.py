@@ -28,13 +28,13 @@ _LISTS = ("concat", "dash", "hls", "image2", "imf", "sdp")  # formats, as FFmpeg
 _GLIMPSES = 4  # frames that are looked at for color
 
 
-def opened(path: Path) -> Film:
-    """A clip to be asked things; a context manager.
+def opened(path: Path, span: Span | None = None) -> Film:
+    """A clip to be asked things, or what is wanted of it; a context manager.
 
     Raises:
         VideoError: It is no film, only one picture, or a list of other files: those might be of this machine.
     """
-    film = Film(path, Span())
+    film = Film(path, span or Span())
     kind = film.container.format.name
     if not kind.startswith(_LISTS) and not kind.endswith("_pipe"):
         return film

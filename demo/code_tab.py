@@ -17,14 +17,16 @@ ENDPOINTS = f"""
 views | the same |
 | `/variants` | picture, model, style, number, seed, saturation | gallery, one PNG for each |
 | `/certainty` | picture, model, style | how sure the model is, over the picture, PNG |
-| `/video` | clip, model, style, saturation | MP4 of up to {limits.CLIP_SECONDS} seconds |
+| `/video` | clip, model, style, saturation, variant, seed, layers, their moments, reference, its mode | MP4 of up to \
+{limits.CLIP_SECONDS} seconds |
 | `/report` | list of photos in color, list of models | the comparison as an HTML file |
 | `/models` | nothing | table of the models with license, size and speed |
 
 Hints are a list of strokes, `{{"color": "#c03020", "size": 20, "points": [[120, 80], [160, 90]]}}`, and of points,
 `[120, 80, "#c03020"]`, in pixels of the upright picture. A layer is a PNG of its size, transparent where nothing is
-told. A model is named as in the table, `fusion`, or with its style, `fusion:vivid`. Limits are those of the page; who
-has to wait is told so, and when the queue is full, that too.
+told; those of a clip have the size at which frames are shown, and each a moment in seconds. A model is named as in the
+table, `fusion`, or with its style, `fusion:vivid`. Limits are those of the page; who has to wait is told so, and when
+the queue is full, that too.
 """
 
 

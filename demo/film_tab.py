@@ -1,5 +1,6 @@
 """The tab for clips: layout and wiring."""
 
+import html
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,11 @@ from typing import Any
 
 import gradio as gr
 
-from demo import films, limits, models, parts, photos, snippets
+from demo import film_guide, films, limits, models, parts, photos, snippets
+from demo.guides import Guide, Moments
 from demo.photos import Settings
+from demo.touch_tab import TouchTab
+from zoo.reference import MODES
 from zoo.video.transcode import Progress
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -34,11 +38,13 @@ PLAY = """() => {
 }"""
 
 
-def add_film_tab(done: gr.State) -> None:
+def add_film_tab(done: gr.State, tabs: gr.Tabs, touch: TouchTab) -> None:
     """What is in the tab, and the endpoint ``/video``.
 
     Args:
         done: Takes the visitor's last `snippets.Job`.
+        tabs: Of which this one is called ``videos``, and ``touch`` the next.
+        touch: Where frames are painted.
     """
     choices = models.choices()
     names = {name: choice.label for name, choice in choices.items()}
@@ -64,8 +70,10 @@ def add_film_tab(done: gr.State) -> None:
                 visible=False,
                 elem_id="clip",
             )
+            picker = film_guide.add_picker()
         with gr.Column(min_width=320):
             job = parts.model_choice("-film")
+            choice = film_guide.add_choice()
             job.button.render()  # type: ignore[no-untyped-call]
     empty = parts.nothing_yet("Choose a clip, tick the models, press <b>Colorize</b>.")
     with gr.Row(visible=False, elem_id="work") as work:
@@ -77,20 +85,24 @@ def add_film_tab(done: gr.State) -> None:
         panels = {name: _panel(name, label) for name, label in labels.items()}
     stopping = gr.State()
 
-    def show(source: str | None, ticked: list[str], factor: float) -> Iterator[dict[Any, Any]]:
+    def show(
+        source: str | None, ticked: list[str], factor: float, moments: Moments, *told: Any
+    ) -> Iterator[dict[Any, Any]]:
         """Updates of the page, as results come in."""
+        guide = choice.guide(moments, source, *told)
+        also = f" With {html.escape(guide.words)}." if guide.words else ""
         wanted = [name for name in choices if name in ticked]  # in the order of the panels
         ended: set[str] = set()
         good = 0
         original: Any = gr.update(value=None, visible=False)
         event = Event()
-        for step in films.colorize(source, wanted, factor, event):
+        for step in films.colorize(source, wanted, factor, event, guide):
             if isinstance(step, films.Working):
                 if step.progress:
                     yield {bar: _bar(step.progress)}
                 else:
                     of = f", {wanted.index(step.name) + 1} of {len(wanted)}" if len(wanted) > 1 else ""
-                    yield {phase: _phase(f"Coloring with <b>{labels[step.name]}</b>{of}"), bar: _bar(None)}
+                    yield {phase: _phase(f"Coloring with <b>{labels[step.name]}</b>{of}.{also}"), bar: _bar(None)}
                 continue
             ended.add(step.name)
             finished = gr.update(value=step.path and str(step.path), visible=step.path is not None, elem_classes="")
@@ -111,7 +123,7 @@ def add_film_tab(done: gr.State) -> None:
                     play: gr.update(visible=False),
                     results: gr.update(visible=True),
                     stopping: event,
-                    done: snippets.Job(True, [Path(str(source)).name], wanted, Settings(factor)),
+                    done: _job(str(source), wanted, factor, guide),
                 }
                 time.sleep(parts.PAUSE)
                 continue
@@ -122,7 +134,7 @@ def add_film_tab(done: gr.State) -> None:
             yield {panels[step.name]: finished, play: gr.update(visible=good > 0)}
         yield {
             **{panels[name]: gr.update(visible=False) for name in wanted if name not in ended},
-            phase: _phase(f"{'Stopped' if event.is_set() else 'Done'}: {good} of {len(wanted)} in color."),
+            phase: _phase(f"{'Stopped' if event.is_set() else 'Done'}: {good} of {len(wanted)} in color.{also}"),
             bar: "",
             stop: gr.update(visible=False),
         }
@@ -133,7 +145,7 @@ def add_film_tab(done: gr.State) -> None:
 
     job.button.click(
         show,
-        [clip, job.models, job.saturation],
+        [clip, job.models, job.saturation, picker.moments, *choice],
         [*panels.values(), empty, work, phase, bar, stop, play, results, stopping, done],
         show_progress_on=[empty, panels[photos.BEFORE]],
         scroll_to_output=True,
@@ -160,7 +172,13 @@ def add_film_tab(done: gr.State) -> None:
         concurrency_id="clips",
         api_visibility="private",
     )
+    film_guide.wire(picker, choice, clip, job, tabs, touch)
     _add_api()
+
+
+def _job(source: str, chosen: list[str], factor: float, guide: Guide) -> snippets.Job:
+    told = tuple(guide.as_code(source).items())
+    return snippets.Job(True, [Path(source).name], chosen, Settings(factor), guidance=told)
 
 
 def _phase(words: str) -> str:
@@ -185,15 +203,20 @@ def _panel(name: str, label: str) -> gr.Video:
 
 
 def _add_api() -> None:
-    """The endpoint ``/video``: clip, model, style, saturation -> clip."""
+    """The endpoint ``/video``."""
     with gr.Row(visible=False):
         clip = gr.Video(sources=["upload"], include_audio=True, label="clip")
         model = gr.Textbox(models.offered()[0].name, label="model")
         style = gr.Textbox("", label="style")
         saturation = gr.Number(1.0, label="saturation")
+        variant, seed = gr.Number(None, label="variant"), gr.Number(None, label="seed")
+        layers = parts.as_uploaded(gr.File(file_count="multiple", label="layers"))
+        moments = gr.JSON(None, label="moments")
+        reference = parts.as_uploaded(gr.Image(type="filepath", format="png", sources=["upload"], label="reference"))
+        mode = gr.Textbox(MODES[0], label="reference_mode")
         gr.Button().click(
             films.colorize_one,
-            [clip, model, style, saturation],
+            [clip, model, style, saturation, variant, seed, layers, moments, reference, mode],
             gr.Video(),
             api_name="video",
             concurrency_limit=1,

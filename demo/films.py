@@ -4,7 +4,7 @@ import os
 import re
 import tempfile
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from functools import partial
@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from demo import clips, limits, models
+from demo import clips, guides, limits, models
+from demo.guides import Guide
 from demo.photos import BEFORE, ORIGINAL
 from demo.refusals import in_short, refusal
 from zoo.errors import ImageError, VideoError, ZooError
+from zoo.reference import MODES
 from zoo.video.transcode import Progress, colorize_video
 
 _BEAT = 0.25  # seconds between two looks at how far a model is
@@ -52,7 +54,7 @@ def prepare(source: str | None) -> Iterator[str | None]:
         yield None
         return
     try:
-        with tempfile.TemporaryDirectory() as folder, _in_short(source, folder):
+        with tempfile.TemporaryDirectory() as folder, clip_in_short(source, folder):
             with _looking(), clips.opened(Path(source)) as film:
                 long = clips.too_long(film)
             clip = _ready(source, Path(folder))
@@ -65,13 +67,17 @@ def prepare(source: str | None) -> Iterator[str | None]:
 
 
 def colorize(
-    source: str | None, chosen: list[str], saturation: float = 1.0, stop: Event | None = None
+    source: str | None,
+    chosen: list[str],
+    saturation: float = 1.0,
+    stop: Event | None = None,
+    guide: Guide | None = None,
 ) -> Generator[Result | Working, None, None]:
     """The clip as each of the ``chosen`` models colors it, as soon as it is done; before that the clip itself.
 
     It comes as ``BEFORE``, to be shown without its colors; where it has some, first of all as ``ORIGINAL`` too. Where
-    one model fails, the others go on. Once ``stop`` is set, the model at work ends within a few frames and nothing
-    more comes; so it does when this generator is closed.
+    one model fails, the others go on. All of them are told what ``guide`` says. Once ``stop`` is set, the model at
+    work ends within a few frames and nothing more comes; so it does when this generator is closed.
 
     Raises:
         gr.Error: Nothing to do, or the clip cannot be read; in words for the visitor.
@@ -83,7 +89,8 @@ def colorize(
     stop = stop or Event()
     with tempfile.TemporaryDirectory() as name:
         folder, stem = Path(name), Path(source).stem[:80]
-        with _in_short(source, name):
+        told = guide.options() if guide else {}
+        with clip_in_short(source, name):
             clip = _ready(source, folder)
             in_color = clips.has_color(clip)
         if in_color:
@@ -92,9 +99,10 @@ def colorize(
         for choice in chosen:
             target = folder / f"{stem}-{re.sub(r'[^a-z0-9_]+', '-', choice.lower())[:40]}.mp4"  # whatever is asked for
             try:
-                with _in_short(source, name):
+                with clip_in_short(source, name):
                     asked = models.parse(choice)
-                    work = partial(_color, asked.spec.name, clip, target, saturation=saturation, **asked.options)
+                    options = {"saturation": saturation, **asked.options, **told}
+                    work = partial(_color, asked.spec.name, clip, target, **options)
                     with closing(_watched(work, stop)) as watched:
                         for progress in watched:
                             yield Working(choice, progress)
@@ -107,14 +115,38 @@ def colorize(
                 return
 
 
-def colorize_one(source: str | None, model: str, style: str = "", saturation: float = 1.0) -> Iterator[str]:
+def colorize_one(
+    source: str | None,
+    model: str,
+    style: str = "",
+    saturation: float = 1.0,
+    variant: float | None = None,
+    seed: float | None = None,
+    layers: Sequence[str] | None = None,
+    moments: Any = None,
+    reference: str | None = None,
+    reference_mode: str = MODES[0],
+) -> Iterator[str]:
     """The clip in color, an MP4 with its sound, up to 20 seconds; the endpoint ``/video``.
+
+    Args:
+        source: The clip.
+        model: As in `models.parse`, and so ``style``.
+        style: One of the model's, or none.
+        saturation: From 0 to 2.
+        variant: As in `zoo.colorize_video`, and so ``seed``.
+        seed: Of the variant.
+        layers: Pictures that are transparent where nothing is told, each of the size at which a frame is shown.
+        moments: For each of them the seconds at which its frame is shown.
+        reference: A picture that colors are taken from.
+        reference_mode: How they are.
 
     Raises:
         gr.Error: What `colorize` raises, and the model's own refusal.
     """
+    guide = guides.of_request(variant, seed, layers, moments, reference, reference_mode)
     # Closed at once where the model refuses, and its folder gone with it, not when Python comes to it.
-    with closing(colorize(source, [f"{model}:{style}" if style else model], saturation)) as steps:
+    with closing(colorize(source, [f"{model}:{style}" if style else model], saturation, None, guide)) as steps:
         for step in steps:
             if isinstance(step, Result) and step.problem:
                 raise refusal(step.problem)
@@ -187,7 +219,7 @@ def _looking() -> Iterator[None]:
 
 
 @contextmanager
-def _in_short(source: str, folder: str) -> Iterator[None]:
+def clip_in_short(source: str, folder: str) -> Iterator[None]:
     """As `refusals.in_short`, for a ``source`` that is a clip and a ``folder`` for what is made of it."""
     with in_short(source):
         try:

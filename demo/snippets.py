@@ -24,7 +24,8 @@ class Job(NamedTuple):
         chosen: What was ticked, names as in `models.parse`.
         settings: How it was colored.
         report: Whether the photos were not colored but compared, in a report.
-        guidance: What was told of the colors of one photo, as options of `zoo.Colorizer.colorize`.
+        guidance: What was told of the colors of one photo, as options of `zoo.Colorizer.colorize`; of a clip's, as
+            those of `zoo.colorize_video`.
     """
 
     film: bool
@@ -87,6 +88,19 @@ def over_http(job: Job, address: str) -> str:
         photos = _list(job.names, 1, "handle_file({})")
         return "\n".join([*lines, _call(predict, photos, _list(job.chosen, 1), 'api_name="/report"'), "print(answer)"])
     endpoint = f'api_name="{"/video" if job.film else "/colorize"}"'
+    if job.film and job.guidance:
+        for model, options in job.calls:
+            told = {name: value for name, value in options.items() if name not in ("style", "saturation")}
+            layers = told.pop("hints", {})
+            files = {"layers": _list(layers.values(), 1, "handle_file({})")} if layers else {}
+            more = {"moments": list(layers)} if layers else {}
+            files |= {"reference": f"handle_file({_literal(told.pop('reference'))})"} if "reference" in told else {}
+            written = [f"{name}={code}" for name, code in files.items()]
+            plain = map(_literal, (model, options.get("style", ""), job.settings.saturation))
+            clip = f"handle_file({_literal(job.names[0])})"
+            lines.append(_call(predict, clip, *plain, *written, *_arguments(more | told), endpoint))
+            lines.append("print(answer)")
+        return "\n".join(lines)
     if job.guidance:
         ((model, options),) = job.calls
         told = {"source": job.names[0], "model": model, **options}
@@ -130,10 +144,12 @@ def on_command_line(job: Job) -> str:
         return f"{copied}\n{made}"
     lines = []
     for model, options in job.calls:
-        if "variant" in options:  # the command makes the first ones, of which this is the last
+        if "variant" in options and not job.film:  # the command makes the first ones, of which this is the last
             options = {"variants": options["variant"] + 1, **{k: v for k, v in options.items() if k != "variant"}}
         flags = [
-            f"--{name.replace('_', '-')} {_quoted(str(value))}" for name, value in {"model": model, **options}.items()
+            f"--{name.replace('_', '-')} {_quoted(str(own))}"
+            for name, value in {"model": model, **options}.items()
+            for own in ([f"{at:g}:{layer}" for at, layer in value.items()] if isinstance(value, dict) else [value])
         ]
         word = _word(model, options)
         if job.film:
@@ -163,6 +179,8 @@ def _arguments(options: dict[str, Any]) -> list[str]:
 
 def _literal(value: Any) -> str:
     """As it stands in code, in double quotes where that needs no escapes."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_literal(key)}: {_literal(own)}' for key, own in value.items())}}}"
     text = repr(value)
     return f'"{text[1:-1]}"' if text[0] == "'" and '"' not in text else text
 

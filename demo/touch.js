@@ -82,7 +82,10 @@ const save = (text, suffix, label) => button(text, event => fetched(event.target
 const jpeg = save('JPEG', '.jpg', 'Download as JPEG');
 const layer = save('Strokes', '.layer.png', 'Download the strokes as a layer');
 layer.title = 'A transparent PNG, which colorzoo takes as --hints';
-const root = make('div', {class: 'touch', hidden: true},
+const filmed = make('span');
+const film = make('div', {class: 'row film'}, filmed,
+  button('Use in the film', () => ask('apply', {touches: told()}), {title: 'Back to the tab Videos, with these colors'}));
+const root = make('div', {class: 'touch', hidden: true}, film,
   make('div', {class: 'row'}, group('Tool', ...Object.values(tools)), group('History', undo, redo, fresh), zooms,
     group('View', ...Object.values(views))),
   make('div', {class: 'row palette'}, make('span', {class: 'swatches', role: 'group', 'aria-label': 'Colors'}, ...swatches), custom,
@@ -129,7 +132,7 @@ function take() {
   const next = board();
   if (!next) return draw();
   if (next.run !== see.run) {
-    past = [NOTHING];
+    past = [next.told || NOTHING];
     now = sent = answered = 0;
     clearTimeout(waiting);
     waiting = 0;
@@ -173,6 +176,8 @@ function draw() {
   if (document.activeElement && document.activeElement.disabled && root.contains(document.activeElement)) {
     stage.focus({preventScroll: true});
   }
+  film.hidden = !shown.film;
+  filmed.textContent = shown.film || '';
   layer.disabled = !told().strokes.length;
   jpeg.hidden = shown.transparent;
   const url = see.view === 'picture' ? shown.picture : (shown[see.view] || shown.grey).url;

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
@@ -45,7 +46,21 @@ class _Page(NamedTuple):
     done: gr.State
 
 
-def add_touch_tab(done: gr.State, tabs: gr.Tabs, photo: PhotoTab) -> None:
+class TouchTab(NamedTuple):
+    """What other tabs need of this one.
+
+    Attributes:
+        page: What a picture that is opened changes; ``editor`` tells, as ``apply``, that a clip is to have its colors.
+        settings: The model, saturation, working size and views, by which a picture is colored.
+        open: Updates of ``page``, as `_opened` makes them.
+    """
+
+    page: _Page
+    settings: list[Any]
+    open: Callable[..., dict[Any, Any]]
+
+
+def add_touch_tab(done: gr.State, tabs: gr.Tabs, photo: PhotoTab) -> TouchTab:
     """What is in the tab, and the endpoints ``/touch_up``, ``/variants`` and ``/certainty``.
 
     Args:
@@ -184,9 +199,7 @@ def add_touch_tab(done: gr.State, tabs: gr.Tabs, photo: PhotoTab) -> None:
 
     def save(sitting: Sitting | None, event: gr.EventData) -> Iterator[dict[str, Any]]:
         with tempfile.TemporaryDirectory() as folder, parts.fetching(event) as file:
-            opened = _here(sitting, event)
-            with in_short(opened.source):
-                told = touches.read(parts.told(event, "touches"))
+            opened, told = told_of(sitting, event)
             path = touching.full(opened, told, str(parts.told(event, "suffix")), Path(folder))
             file["file"] = FileData(path=str(path), orig_name=path.name).model_dump()
             yield file
@@ -224,6 +237,7 @@ def add_touch_tab(done: gr.State, tabs: gr.Tabs, photo: PhotoTab) -> None:
     reference.upload(refer, [reference, table], editor, show_progress_on=reference, **heavy, **hidden)
     reference.upload(lambda: None, None, reference, queue=False, **quiet)
     touch_api.add_endpoints()
+    return TouchTab(page, [model, saturation, size, views], partial(_opened, page))
 
 
 def leave(request: gr.Request) -> None:
@@ -234,8 +248,26 @@ def leave(request: gr.Request) -> None:
             sitting.board["picture"] = ""
 
 
+def told_of(sitting: Sitting | None, event: gr.EventData) -> tuple[Sitting, Touches]:
+    """The picture that an event is about, and what it tells of its colors.
+
+    Raises:
+        gr.Error: It is not open any more, or that is not understood.
+    """
+    opened = _here(sitting, event)
+    with in_short(opened.source):
+        return opened, touches.read(parts.told(event, "touches"))
+
+
 def _opened(
-    page: _Page, source: str | None, name: str, settings: Settings, before: Sitting | None, request: gr.Request
+    page: _Page,
+    source: str | None,
+    name: str,
+    settings: Settings,
+    before: Sitting | None,
+    request: gr.Request,
+    told: Touches | None = None,
+    frame: tuple[str, float] | None = None,
 ) -> dict[Any, Any]:
     sitting = touching.opened(source, name, settings, request.session_hash)
     if before:
@@ -255,11 +287,19 @@ def _opened(
         "likely": None,
         "references": {},
         "added": None,
+        "told": None,
+        "film": frame and f"{Path(frame[0]).name} at {frame[1]:g} s",
         "number": 0,
         "stamp": 0,
     }
+    sitting.frame = frame
     with in_short(sitting.source):
-        _paint(sitting)
+        if told and told.reference:
+            reference, thumbnail = touching.refer(sitting, told.reference)
+            told = told._replace(reference=reference)
+            sitting.board["references"] = {reference: _file(page.editor, thumbnail)}
+        _paint(sitting, told)
+    sitting.board["told"] = told and touches.as_sent(told)
     _open[sitting.owner.session] = sitting
     return {
         page.empty: gr.update(visible=False),

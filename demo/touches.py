@@ -45,6 +45,13 @@ class Touches(NamedTuple):
     mode: str = MODES[0]
 
 
+def as_sent(told: Touches) -> dict[str, Any]:
+    """What `read` reads."""
+    strokes = [{"color": f"#{bytes(own.color).hex()}", "size": own.size, "points": own.points} for own in told.strokes]
+    variant = told.variant and dict(zip(("number", "seed"), told.variant, strict=True))
+    return {"strokes": strokes, "variant": variant, "reference": told.reference, "mode": told.mode}
+
+
 def read(told: Any) -> Touches:
     """What a request says.
 

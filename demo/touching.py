@@ -53,6 +53,7 @@ class Sitting:
         settings: How it colors.
         owner: Whose it is.
         size: Width and height in pixels, upright.
+        frame: The clip of which it is one, and when that is shown, in seconds; None where it is a photo.
         touches: What was told last.
         references: Pictures that colors may be taken from, by what the page calls them.
         board: What the page shows of it, as `touch.js` reads it.
@@ -65,6 +66,7 @@ class Sitting:
     settings: Settings
     owner: Owner
     size: tuple[int, int] = (0, 0)
+    frame: tuple[str, float] | None = None
     touches: Touches = field(default_factory=Touches)
     references: dict[str, str] = field(default_factory=dict)
     board: dict[str, Any] = field(default_factory=dict)
