@@ -247,7 +247,9 @@ def test_command_writes_numbered_files_and_goes_on(photo: Path, tmp_path: Path) 
     out = tmp_path / "out"
     wanted = ["photo-1.png", "photo-2.png", "photo-3.png"]
     command = ("colorize", photo, "--out", out, "--model", "regression", "--variants", 3)
-    assert colorzoo(*command).exit_code == 0
+    made = colorzoo(*command)
+    assert made.exit_code == 0
+    assert made.stdout.strip().endswith(f"{out / wanted[0]} to {wanted[2]}")
     assert sorted(p.name for p in out.iterdir()) == wanted
     pictures = {p.name: p.read_bytes() for p in out.iterdir()}
     assert len(set(pictures.values())) == 3

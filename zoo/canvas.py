@@ -195,11 +195,12 @@ class Canvas:
         own = self._ab(maps)
         if mode == "palette":
             return pipeline.maps_of(palette(self._L, own, reference) - own, self._L)[0]
-        if self._target is None:
-            self._target = Reference.seen(self._array)
-        if self._matched is None or self._matched[0] is not reference:
-            self._matched = (reference, match(self._target, reference))
-        return change(self._target, self._matched[1], own)
+        target, matched = self._target, self._matched  # which another thread may change meanwhile
+        if target is None:
+            self._target = target = Reference.seen(self._array)
+        if matched is None or matched[0] is not reference:
+            self._matched = matched = (reference, match(target, reference))
+        return change(target, matched[1], own)
 
 
 def check(**guidance: "Unpack[Guidance]") -> None:
@@ -220,6 +221,8 @@ def check(**guidance: "Unpack[Guidance]") -> None:
             found=type(reference).__name__,
             expected="a PIL image, a numpy array or a path",
         )
+    if isinstance(reference, Reference) and reference.ab is None:
+        raise ImageError("the reference was made without its colours", remedy="make it with Reference.of")
 
 
 def _added(one: Tensor, other: Tensor) -> Tensor:
