@@ -166,8 +166,10 @@ def see_certainty(source: str | None, model: str, style: str = "") -> Iterator[s
     sitting = touching.Sitting(source, _name(model, style), Settings(), Owner("", secrets.token_hex(8)))
     with tempfile.TemporaryDirectory() as folder, in_short(source):
         path = Path(folder) / f"{Path(source).stem[:80]}-certainty.png"
-        certainty.overlay(touching.small(sitting).pixels, touching.sure(sitting).certainty).save(path)
-        touching.leave(*sitting.owner)
+        try:
+            certainty.overlay(touching.small(sitting).pixels, touching.sure(sitting).certainty).save(path)
+        finally:
+            touching.leave(*sitting.owner)
         yield str(path)
 
 

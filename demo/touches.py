@@ -13,6 +13,7 @@ from zoo.reference import MODES
 
 STROKES, POINTS = 500, 20_000  # of one picture
 _SIZES = (1.0, 4000.0)  # pixels
+_MOST = 2**31 - 1  # of a seed, and of requests
 _FAR = 1e5  # pixels, beyond which no place is told apart
 _KINDS = 'such as {"color": "#c03020", "size": 20, "points": [[120, 80], [160, 90]]} or [120, 80, "#c03020"]'
 
@@ -117,13 +118,15 @@ def check_places(strokes: Sequence[Stroke], size: tuple[int, int]) -> None:
             )
 
 
-def whole_seed(told: Any) -> int:
-    """A seed that the page sends.
+def whole(told: Any, name: str) -> int:
+    """A whole number that the page sends and is sent back.
 
     Raises:
-        OptionError: It is none.
+        OptionError: It is none, or so large that no answer could hold it.
     """
-    return _variant({"number": 0, "seed": told})[1]
+    if isinstance(told, bool) or not isinstance(told, int) or not 0 <= told <= _MOST:
+        raise OptionError(f"no such {name}", found=repr(told)[:40], expected=f"a whole number from 0 to {_MOST}")
+    return told
 
 
 def place(told: Any, size: tuple[int, int]) -> tuple[float, float]:
@@ -141,7 +144,7 @@ def place(told: Any, size: tuple[int, int]) -> tuple[float, float]:
 
 def _variant(told: Any) -> tuple[int, int]:
     number, seed = (told.get("number"), told.get("seed", 0)) if isinstance(told, dict) else (None, 0)
-    for value, most in ((number, MOST_VARIANTS - 1), (seed, 2**31 - 1)):
+    for value, most in ((number, MOST_VARIANTS - 1), (seed, _MOST)):
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
             raise OptionError("no such variant", found=repr(told)[:40])
     return number, seed  # type: ignore[return-value]

@@ -340,6 +340,13 @@ def test_touches_that_are_none_are_refused(told: Any, words: str) -> None:
         touches.read(told)
 
 
+def test_numbers_that_could_not_be_sent_back_are_refused() -> None:
+    assert touches.whole(3, "seed") == 3
+    for told in (-1, 2**31, 10**400, 1.0, True, "1", None):
+        with pytest.raises(OptionError, match="no such seed"):
+            touches.whole(told, "seed")
+
+
 def test_strokes_are_drawn_hard_within_the_picture() -> None:
     far = {"color": BLUE, "size": 400, "points": [[90_000, 5], [10**400, 1e9]]}
     strokes = touches.read_strokes([[0, 0, RED], far, [-3, 20, BLUE], [103, 20, BLUE]])
@@ -391,6 +398,7 @@ def test_the_endpoints_do_the_same(photo: str, colored: str, tmp_path: Path) -> 
     ):
         with pytest.raises(gr.Error, match=words):
             next(steps)
+    assert {owner.session for owner in touching._kept.count()} == {"me"}
 
 
 def test_a_layer_of_another_size_is_refused_in_words(photo: str, tmp_path: Path) -> None:
