@@ -20,6 +20,7 @@ CSS = """
 :is(.models, #pages) label.selected {border-color: var(--color-accent);
   background: color-mix(in srgb, var(--primary-500) 12%, var(--checkbox-label-background-fill))}
 .models label input {margin-top: 3px}
+:is(#touch-drop, #touch-reference) > button {padding-top: 24px}  /* below the label, which would lie on the arrow */
 """
 # The server has made a file; the page fetches it.
 FETCH = """

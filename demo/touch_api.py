@@ -12,10 +12,10 @@ from demo import limits, models, parts, photos, touching
 from demo.keeping import Owner
 from demo.photos import Settings
 from demo.refusals import in_short, refusal
-from demo.touches import draw, read_strokes
+from demo.touches import check_places, draw, read_strokes
 from zoo import certainty, pipeline
 from zoo.errors import OptionError
-from zoo.options import VIEWS
+from zoo.options import VIEWS, check_number
 from zoo.reference import MODES
 
 
@@ -102,10 +102,11 @@ def touch_up(
             photo, strokes = photos.Photo(source), read_strokes(hints)
             guide = touching.read_reference(reference) if reference else None
             base = models.named(models.parse(name).spec.name).canvas(photo.picture.pixels, **own)
+            if strokes and layer:
+                raise OptionError("both hints and a layer", remedy="leave one of them out")
+            check_places(strokes, photo.size)
             told: Any = draw(strokes, photo.size, photo.size) if strokes else None
             if layer:
-                if strokes:
-                    raise OptionError("both hints and a layer", remedy="leave one of them out")
                 told = photos.Photo(layer).image
             pixels = base.colorize_array(
                 saturation=saturation, hints=told, reference=guide, reference_mode=reference_mode
@@ -142,8 +143,7 @@ def choose_variants(
         done = []
         with in_short(source):
             count = photos.whole(number)
-            if count is None or not 1 <= count <= limits.VARIANTS:
-                raise OptionError("bad number of variants", found=number, expected=f"1 to {limits.VARIANTS}")
+            check_number("number of variants", count, 1, limits.VARIANTS, whole=True)
             photo, options = photos.Photo(source), photos.options(name, Settings(saturation))
             asked = models.named(models.parse(name).spec.name)
             predictors = asked.variant_predictors(range(count), seed=photos.whole(seed) or 0, **options)
@@ -166,8 +166,10 @@ def see_certainty(source: str | None, model: str, style: str = "") -> Iterator[s
     sitting = touching.Sitting(source, _name(model, style), Settings(), Owner("", secrets.token_hex(8)))
     with tempfile.TemporaryDirectory() as folder, in_short(source):
         path = Path(folder) / f"{Path(source).stem[:80]}-certainty.png"
-        certainty.overlay(touching.small(sitting).pixels, touching.sure(sitting).certainty).save(path)
-        touching.leave(*sitting.owner)
+        try:
+            certainty.overlay(touching.small(sitting).pixels, touching.sure(sitting).certainty).save(path)
+        finally:
+            touching.leave(*sitting.owner)
         yield str(path)
 
 

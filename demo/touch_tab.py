@@ -85,7 +85,7 @@ def add_touch_tab(done: gr.State, tabs: gr.Tabs, photo: PhotoTab) -> TouchTab:
             fetch = gr.HTML({}, html_template="", js_on_load=parts.FETCH, elem_id="fetch-touched")
         with gr.Column(scale=1, min_width=280):
             drop = parts.as_uploaded(
-                gr.File(label="Open a photo", file_types=["image", *KINDS], height=150, elem_id="touch-drop")
+                gr.File(label="Open a photo", file_types=["image", *KINDS], height=160, elem_id="touch-drop")
             )
             gr.Markdown(LIMITS)
             examples = gr.Dataset(
@@ -114,7 +114,7 @@ def add_touch_tab(done: gr.State, tabs: gr.Tabs, photo: PhotoTab) -> TouchTab:
                 gr.File(
                     label="Take colors from a picture",
                     file_types=["image", *KINDS],
-                    height=150,
+                    height=160,
                     elem_id="touch-reference",
                 )
             )
@@ -148,10 +148,13 @@ def add_touch_tab(done: gr.State, tabs: gr.Tabs, photo: PhotoTab) -> TouchTab:
     def edit(sitting: Sitting | None, event: gr.EventData) -> dict[Any, Any]:
         sitting = _here(sitting, event)
 
+        with in_short(sitting.source):
+            number = touches.whole(parts.told(event, "number"), "request")
+
         def work() -> None:
             _paint(sitting, touches.read(parts.told(event, "touches")))
 
-        return {editor: _tried(sitting, work, number=parts.told(event, "number")), done: _job(sitting)}
+        return {editor: _tried(sitting, work, number=number), done: _job(sitting)}
 
     def set_saturation(sitting: Sitting | None, factor: float) -> dict[Any, Any]:
         if sitting is None:
@@ -171,7 +174,10 @@ def add_touch_tab(done: gr.State, tabs: gr.Tabs, photo: PhotoTab) -> TouchTab:
         return {editor: _tried(sitting, lambda: _paint(sitting)), done: _job(sitting)}
 
     def vary(sitting: Sitting | None, event: gr.EventData) -> Iterator[dict[str, Any]]:
-        yield from _varied(_here(sitting, event), touches.whole_seed(parts.told(event, "seed")), editor)
+        sitting = _here(sitting, event)
+        with in_short(sitting.source):
+            seed = touches.whole(parts.told(event, "seed"), "seed")
+        yield from _varied(sitting, seed, editor)
 
     def doubt(sitting: Sitting | None, event: gr.EventData) -> dict[str, Any]:
         sitting = _here(sitting, event)

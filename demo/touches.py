@@ -4,14 +4,17 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from PIL import Image, ImageColor, ImageDraw
+from PIL import Image, ImageDraw
 
 from zoo.errors import OptionError
+from zoo.hints import parse_color
 from zoo.options import MOST_VARIANTS
 from zoo.reference import MODES
 
 STROKES, POINTS = 500, 20_000  # of one picture
 _SIZES = (1.0, 4000.0)  # pixels
+_MOST = 2**31 - 1  # of a seed, and of requests
+_FAR = 1e5  # pixels, beyond which no place is told apart
 _KINDS = 'such as {"color": "#c03020", "size": 20, "points": [[120, 80], [160, 90]]} or [120, 80, "#c03020"]'
 
 
@@ -104,17 +107,33 @@ def draw(strokes: Sequence[Stroke], full: tuple[int, int], size: tuple[int, int]
             pen.line(points, fill, max(1, round(2 * radius)), "curve")
         for x, y in (points[0], points[-1]):
             pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill)
-            pen.point((min(int(x), size[0] - 1), min(int(y), size[1] - 1)), fill)  # however small
+            pen.point((math.floor(x), math.floor(y)), fill)  # however small
     return image
 
 
-def whole_seed(told: Any) -> int:
-    """A seed that the page sends.
+def check_places(strokes: Sequence[Stroke], size: tuple[int, int]) -> None:
+    """Refuse strokes no point of which is in a picture of the size (width, height).
 
     Raises:
-        OptionError: It is none.
+        OptionError: With the number of the first.
     """
-    return _variant({"number": 0, "seed": told})[1]
+    for number, stroke in enumerate(strokes, 1):
+        if not any(0 <= x < size[0] and 0 <= y < size[1] for x, y in stroke.points):
+            raise OptionError(
+                f"stroke {number} lies outside of the picture",
+                expected=f"x below {size[0]}, y below {size[1]}, both from 0",
+            )
+
+
+def whole(told: Any, name: str) -> int:
+    """A whole number that the page sends and is sent back.
+
+    Raises:
+        OptionError: It is none, or so large that no answer could hold it.
+    """
+    if isinstance(told, bool) or not isinstance(told, int) or not 0 <= told <= _MOST:
+        raise OptionError(f"no such {name}", found=repr(told)[:40], expected=f"a whole number from 0 to {_MOST}")
+    return told
 
 
 def place(told: Any, size: tuple[int, int]) -> tuple[float, float]:
@@ -132,7 +151,7 @@ def place(told: Any, size: tuple[int, int]) -> tuple[float, float]:
 
 def _variant(told: Any) -> tuple[int, int]:
     number, seed = (told.get("number"), told.get("seed", 0)) if isinstance(told, dict) else (None, 0)
-    for value, most in ((number, MOST_VARIANTS - 1), (seed, 2**31 - 1)):
+    for value, most in ((number, MOST_VARIANTS - 1), (seed, _MOST)):
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
             raise OptionError("no such variant", found=repr(told)[:40])
     return number, seed  # type: ignore[return-value]
@@ -142,9 +161,9 @@ def _stroke(told: Any, name: str) -> Stroke:
     if isinstance(told, list) and len(told) == 3:
         told = {"points": [told[:2]], "color": told[2], "size": 1}
     try:
-        color = ImageColor.getrgb(told["color"])[:3]
+        color = parse_color(told["color"], name)
         size = _number(told["size"], *_SIZES)
-        points = tuple((_number(x), _number(y)) for x, y in told["points"])
+        points = tuple((_number(x, -_FAR), _number(y, -_FAR)) for x, y in told["points"])
     except (KeyError, TypeError, ValueError, AttributeError):
         raise OptionError(f"{name} is not one", found=repr(told)[:80], expected=_KINDS) from None
     if not points:
@@ -152,7 +171,7 @@ def _stroke(told: Any, name: str) -> Stroke:
     return Stroke(color, size, points)
 
 
-def _number(value: Any, low: float = 0.0, high: float = 1e5) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+def _number(value: Any, low: float, high: float = _FAR) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
         raise ValueError
-    return min(max(float(value), low), high)
+    return float(min(max(value, low), high))

@@ -124,3 +124,30 @@ def test_command_draws_the_map(photos: Path, tmp_path: Path) -> None:
         assert sheet.height > 140
     again = CliRunner().invoke(app, ["certainty", str(photos), "--out", str(tmp_path / "maps"), "--model", "grayscale"])
     assert again.exit_code == 2
+
+
+def test_command_keeps_what_exists_and_counts_it(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    (maps / "0.png").write_bytes(b"kept")
+    (photos / "bad.png").write_bytes(b"bad")
+
+    def certainty_of(*inputs: Path, out: Path) -> Any:
+        command = ["certainty", *map(str, inputs), "--out", str(out), "--model", "regression"]
+        return CliRunner().invoke(app, command)
+
+    result = certainty_of(photos, out=maps)
+    assert result.exit_code == 1
+    assert "1 done, 1 skipped, 1 failed" in result.stdout
+    assert (maps / "0.png").read_bytes() == b"kept"
+    alone = certainty_of(photos / "0.png", out=maps / "0.png")
+    assert alone.exit_code == 2
+    assert "exists already" in alone.stderr
+
+    def interrupt(*args: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zoo.colorizer.Colorizer.certainty", interrupt)
+    stopped = certainty_of(photos / "0.png", photos / "1.png", out=tmp_path / "more")
+    assert stopped.exit_code == 130
+    assert "interrupted: 0 done, 0 skipped, 0 failed, 2 left" in stopped.stderr

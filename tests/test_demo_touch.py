@@ -323,7 +323,8 @@ def test_events_of_pictures_that_are_not_open_are_refused(photo: str) -> None:
         ({"strokes": {}}, "not a list"),
         ({"strokes": [{"color": "red"}]}, "stroke 1 is not one"),
         ({"strokes": [[1, 2, "#c03020"], [1, float("nan"), "#c03020"]]}, "stroke 2 is not one"),
-        ({"strokes": [{"color": "no color", "size": 1, "points": [[1, 1]]}]}, "stroke 1 is not one"),
+        ({"strokes": [{"color": "no color", "size": 1, "points": [[1, 1]]}]}, "stroke 1: not a colour"),
+        ({"strokes": [[1, 2, "rgb(300, 0, 0)"]]}, "stroke 1: not a colour"),
         ({"strokes": [{"color": RED, "size": 1, "points": []}]}, "no points"),
         ({"strokes": [[1, 2, RED]] * 501}, "501 strokes"),
         ({"strokes": [{"color": RED, "size": 1, "points": [[1, 1]] * 20_001}]}, "too long together"),
@@ -339,16 +340,25 @@ def test_touches_that_are_none_are_refused(told: Any, words: str) -> None:
         touches.read(told)
 
 
+def test_numbers_that_could_not_be_sent_back_are_refused() -> None:
+    assert touches.whole(3, "seed") == 3
+    for told in (-1, 2**31, 10**400, 1.0, True, "1", None):
+        with pytest.raises(OptionError, match="no such seed"):
+            touches.whole(told, "seed")
+
+
 def test_strokes_are_drawn_hard_within_the_picture() -> None:
-    strokes = touches.read_strokes([[0, 0, RED], {"color": BLUE, "size": 400, "points": [[90_000, 5], [1e9, 1e9]]}])
+    far = {"color": BLUE, "size": 400, "points": [[90_000, 5], [10**400, 1e9]]}
+    strokes = touches.read_strokes([[0, 0, RED], far, [-3, 20, BLUE], [103, 20, BLUE]])
     layer = np.asarray(touches.draw(strokes, (100, 50), (50, 25)))
     assert layer.shape == (25, 50, 4)
     assert set(np.unique(layer[..., 3])) <= {0, 255}
     assert tuple(layer[0, 0]) == (0xC0, 0x30, 0x20, 255)
+    assert not layer[10].any()  # what lies outside is not painted at the rim
 
 
 def test_a_place_is_within_the_picture() -> None:
-    assert touches.place([-3, 1e9], (10, 20)) == (0, 19)
+    assert touches.place([-3, 10**400], (10, 20)) == (0, 19)
     for told in (None, [1], ["a", 2], [1, float("inf")]):
         with pytest.raises(OptionError, match="no such place"):
             touches.place(told, (10, 20))
@@ -381,10 +391,14 @@ def test_the_endpoints_do_the_same(photo: str, colored: str, tmp_path: Path) -> 
         (touch_api.touch_up(photo, "tint", "warm", None, None, 99.0), "bad variant"),
         (touch_api.touch_up(photo, "tint", "warm", "red"), "not a list"),
         (touch_api.choose_variants(photo, "tint", "warm", 99), "bad number of variants"),
+        *((touch_api.choose_variants(photo, "tint", "warm", wrong), "bad number of") for wrong in (1.5, "2", {}, True)),
+        (touch_api.touch_up(photo, "tint", "warm", [[5, 4, RED], [120, 4, RED]]), "stroke 2 lies outside"),
+        (touch_api.touch_up(photo, "tint", "warm", [[-1, 4, RED]]), "stroke 1 lies outside"),
         (touch_api.see_certainty(photo, "no such"), "no model named"),
     ):
         with pytest.raises(gr.Error, match=words):
             next(steps)
+    assert {owner.session for owner in touching._kept.count()} == {"me"}
 
 
 def test_a_layer_of_another_size_is_refused_in_words(photo: str, tmp_path: Path) -> None:

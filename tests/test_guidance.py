@@ -120,6 +120,17 @@ def test_the_command_refuses_before_it_begins(more: tuple[str, ...], words: str,
     assert not (tmp_path / "out.png").exists()
 
 
+@pytest.mark.parametrize("option", ["--hints", "--reference"])
+def test_what_a_picture_is_made_by_is_not_overwritten(option: str, grey: Path, tmp_path: Path) -> None:
+    given = tmp_path / "given.png"
+    Image.fromarray(np.full((40, 60, 4), (192, 48, 32, 255), np.uint8)).save(given)
+    before = given.read_bytes()
+    result = run("colorize", str(grey), "-m", "grayscale", "-o", str(given), option, str(given), "--force")
+    assert result.exit_code == 2
+    assert "overwrite what it is made by" in str(result.output) + str(result.exception and result.exception.__cause__)
+    assert given.read_bytes() == before
+
+
 def test_hints_are_for_one_picture(tmp_path: Path, grey: Path) -> None:
     result = run("colorize", str(grey.parent), "-m", "grayscale", "-o", str(tmp_path / "out"), "--hint", "3,2,#c03020")
     assert result.exit_code == 2

@@ -234,11 +234,15 @@ def test_16_bit_layers_keep_their_colors(grey_model: Grayscale) -> None:
         ([(1, 1, RED), (10, 60, RED)], "hint 2 lies outside"),
         ([(-1, 10, RED)], "hint 1: bad place"),
         ([(float("nan"), 10, RED)], "hint 1: bad place"),
+        ([(10**400, 10, RED)], "hint 1: bad place"),
         ([("1", 10, RED)], "hint 1: bad place"),
         ([(1, 10, "no colour")], "hint 1: not a colour.*no colour"),
         ([(1, 10, None)], "hint 1: not a colour"),
+        ([(1, 10, "rgb(300, 0, 0)")], "hint 1: not a colour.*300"),
+        ([(1, 10, "hsl(0, 200%, 90%)")], "hint 1: not a colour"),
         ([(1, 10)], "hint 1 is not one.*x, y and a colour"),
         (["1,2,#fff"], "hint 1 is not one"),
+        ([np.array(5)], "hint 1 is not one"),
         (7, "bad hints.*int"),
         (iter([(1, 1, RED)]), "bad hints"),
         (np.zeros((60, 80, 3), np.uint8), r"layer of hints is not one.*\(60, 80, 3\)"),
@@ -255,6 +259,14 @@ def test_bad_hints_are_refused(given: Any, words: str, grey_model: Grayscale) ->
 def test_a_bad_radius_is_refused(radius: Any, grey_model: Grayscale) -> None:
     with pytest.raises(OptionError, match="bad hint radius"):
         grey_model.colorize_array(halves(), hints=[(1, 1, RED)], hint_radius=radius)
+
+
+@pytest.mark.parametrize("value", [255.0, -0.5, float("nan"), float("inf")])
+def test_a_layer_of_values_that_are_not_colors_is_refused(value: float, grey_model: Grayscale) -> None:
+    layer = np.zeros((60, 80, 4), np.float32)
+    layer[5, 5] = [value, 0, 0, 1]
+    with pytest.raises(ImageError, match="not colours"):
+        grey_model.colorize_array(halves(), hints=layer)
 
 
 def test_a_layer_that_cannot_be_read_is_refused(tmp_path: Path, grey_model: Grayscale) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import zoo
 from zoo import color, pipeline, reference
+from zoo.canvas import Canvas
 from zoo.colorizer import Colorizer
 from zoo.errors import ImageError, OptionError
 from zoo.models.grayscale import Grayscale, GrayscaleConfig
@@ -78,6 +79,22 @@ def test_pictures_are_compared_once(monkeypatch: pytest.MonkeyPatch, dog: Image.
     for points in ([], [(10, 10, "#c03020")], [(90, 50, "#2040c0")]):
         canvas.colorize(reference=other, hints=points)
     assert calls == [0, 0, 1]
+
+
+def test_a_canvas_serves_several_threads(dog: Image.Image, grey_model: Grayscale) -> None:
+    """One takes the colours of its own reference, though another has just set its."""
+
+    class Shared(Canvas):
+        others: Any = None
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, self.others if name == "_matched" and self.others else value)
+
+    blue, canvas = Image.fromarray(np.asarray(dog)[..., ::-1].copy()), Shared(grey_model, dog)
+    canvas.colorize_array(reference=blue)
+    canvas.others = canvas._matched
+    found = canvas.colorize_array(reference=dog)
+    assert np.array_equal(found, grey_model.canvas(dog).colorize_array(reference=dog))
 
 
 def test_hints_come_before_a_reference(dog: Image.Image, grey_model: Grayscale) -> None:
@@ -157,5 +174,7 @@ def test_what_is_no_reference_is_refused(tmp_path: Path, dog: Image.Image, grey_
         grey_model.colorize(dog, reference=7)  # type: ignore[arg-type]
     with pytest.raises(ImageError):
         grey_model.colorize(dog, reference=tmp_path / "none.png")
+    with pytest.raises(ImageError, match=r"without its colours.*Reference\.of"):
+        grey_model.colorize(dog, reference=Reference.seen(np.asarray(dog)))
     with pytest.raises(OptionError, match=r"unknown reference mode.*'best'.*match or palette"):
         grey_model.colorize(dog, reference=dog, reference_mode="best")

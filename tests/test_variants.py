@@ -16,6 +16,7 @@ from zoo import bins, color, contract, registry, variants
 from zoo.cli import app
 from zoo.colorizer import Colorizer
 from zoo.errors import ImageError, OptionError
+from zoo.reference import Reference
 from zoo.spread import FLOOR, Spread, from_bins, from_views, mean_spread
 
 
@@ -223,6 +224,19 @@ def test_any_model_takes_a_variants_seed_and_hints_on_top_of_it(make_picture: Ca
     np.testing.assert_array_equal(variant, fusion.variants_array(picture, 2, style="faithful", seed=3)[1])
 
 
+def test_guided_variants_compare_and_look_once(
+    make_picture: Callable[..., Any], fusion: Colorizer[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture, other, asked = make_picture(30, 40), make_picture(50, 40, seed=1), []
+    alone = [fusion.colorize_array(picture, variant=n, reference=other, hints=[(3, 4, "#c03020")]) for n in range(5)]
+    spread, seen = type(fusion).spread, Reference.seen
+    monkeypatch.setattr(type(fusion), "spread", lambda *a, **k: (asked.append("network"), spread(*a, **k))[1])
+    monkeypatch.setattr(Reference, "seen", lambda array: (asked.append("features"), seen(array))[1])
+    found = fusion.variants_array(picture, 5, reference=other, hints=[(3, 4, "#c03020")])
+    np.testing.assert_array_equal(found, alone)
+    assert sorted(asked) == ["features"] * 2 + ["network"] * 2
+
+
 def test_options_name_all_of_the_guidance() -> None:
     from zoo.canvas import Guidance
     from zoo.options import GUIDANCE
@@ -247,7 +261,9 @@ def test_command_writes_numbered_files_and_goes_on(photo: Path, tmp_path: Path) 
     out = tmp_path / "out"
     wanted = ["photo-1.png", "photo-2.png", "photo-3.png"]
     command = ("colorize", photo, "--out", out, "--model", "regression", "--variants", 3)
-    assert colorzoo(*command).exit_code == 0
+    made = colorzoo(*command)
+    assert made.exit_code == 0
+    assert made.stdout.strip().endswith(f"{out / wanted[0]} to {wanted[2]}")
     assert sorted(p.name for p in out.iterdir()) == wanted
     pictures = {p.name: p.read_bytes() for p in out.iterdir()}
     assert len(set(pictures.values())) == 3

@@ -16,6 +16,7 @@ from zoo import color, images, pipeline, spreading, upsampling
 from zoo.errors import ImageError, OptionError
 from zoo.hints import RADIUS, Hints, HintsLike, cells_of, check_points, check_radius, retouch
 from zoo.hints import read as read_hints
+from zoo.options import GUIDANCE
 from zoo.reference import MODES, Matched, Reference, change, match, palette
 
 if TYPE_CHECKING:
@@ -101,6 +102,14 @@ class Canvas:
         """
         other = copy.copy(self)
         other._array, other._alpha = array, None
+        return other
+
+    def answered(self, predict: pipeline.Predict) -> "Canvas":
+        """The same picture with another answer than the model's own, given as `zoo.pipeline` takes it."""
+        other = copy.copy(self)
+        other._predict, other._native = predict, False
+        with self.model.inference():
+            other._own = pipeline.predict_maps(self._array, predict, **self._sizes).clone()
         return other
 
     def colorize(self, *, saturation: float = 1.0, **guidance: "Unpack[Guidance]") -> Image.Image:
@@ -195,11 +204,12 @@ class Canvas:
         own = self._ab(maps)
         if mode == "palette":
             return pipeline.maps_of(palette(self._L, own, reference) - own, self._L)[0]
-        if self._target is None:
-            self._target = Reference.seen(self._array)
-        if self._matched is None or self._matched[0] is not reference:
-            self._matched = (reference, match(self._target, reference))
-        return change(self._target, self._matched[1], own)
+        target, matched = self._target, self._matched  # which another thread may change meanwhile
+        if target is None:
+            self._target = target = Reference.seen(self._array)
+        if matched is None or matched[0] is not reference:
+            self._matched = matched = (reference, match(target, reference))
+        return change(target, matched[1], own)
 
 
 def check(**guidance: "Unpack[Guidance]") -> None:
@@ -220,6 +230,30 @@ def check(**guidance: "Unpack[Guidance]") -> None:
             found=type(reference).__name__,
             expected="a PIL image, a numpy array or a path",
         )
+    if isinstance(reference, Reference) and reference.ab is None:
+        raise ImageError("the reference was made without its colours", remedy="make it with Reference.of")
+
+
+def variants(
+    model: "Colorizer[Any]", array: npt.NDArray[Any], n: int, seed: int, *, saturation: float = 1.0, **options: Any
+) -> list[npt.NDArray[Any]]:
+    """`Colorizer.variants_array` with guidance, of which what is the same for all is made once.
+
+    Raises:
+        ImageError: As there.
+        OptionError: As there.
+    """
+    guidance: Any = {name: options.pop(name) for name in GUIDANCE if name in options}
+    check(**guidance)
+    predictors = model.variant_predictors(range(n), seed=seed, saturation=saturation, **options)
+    reference = guidance.get("reference")
+    if reference is not None and not isinstance(reference, Reference):
+        guidance["reference"] = Reference.of(reference)
+    canvas, found = Canvas(model, array, variant=0, seed=seed, **options), []
+    for predict in predictors:
+        canvas = canvas.answered(predict)
+        found.append(canvas.colorize_array(saturation=saturation, **guidance))
+    return found
 
 
 def _added(one: Tensor, other: Tensor) -> Tensor:

@@ -320,8 +320,8 @@ class Colorizer(Runnable, ABC, Generic[ConfigT]):
     def variants(self, image: ImageLike, n: int = 4, *, seed: int = 0, **options: Any) -> list[Image.Image]:
         """``n`` plausible colourings that differ clearly from one another, likely ones first; pictures as `colorize`'s.
 
-        Each is what `colorize` gives for a ``variant`` of 0 to ``n - 1``. The network runs once. The same seed gives
-        the same pictures, and the first of many are those of few.
+        Each is what `colorize` gives for a ``variant`` of 0 to ``n - 1``. The network runs once, however many there
+        are, and with guidance twice. The same seed gives the same pictures, and the first of many are those of few.
 
         Args:
             image: As in `colorize`.
@@ -348,7 +348,9 @@ class Colorizer(Runnable, ABC, Generic[ConfigT]):
         """
         check_number("number of variants", n, 1, MOST_VARIANTS, whole=True)
         if set(options) & GUIDANCE:
-            return [self.colorize_array(array, variant=number, seed=seed, **options) for number in range(n)]
+            from zoo.canvas import variants as guided  # here, because it is built on models
+
+            return guided(self, array, n, seed, **options)
         predictors = self.variant_predictors(range(n), seed=seed, **options)
         own = {"saturation": options.get("saturation", 1.0), **self.sizes(options)}
         with self.inference():

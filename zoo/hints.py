@@ -217,18 +217,37 @@ def parse_point(text: str) -> Point:
 
 def _parsed(point: Any, where: str) -> tuple[float, float, tuple[int, ...]]:
     """x, y and 8-bit sRGB of a point."""
-    if isinstance(point, str) or not isinstance(point, Sequence | np.ndarray) or len(point) != 3:
+    point = point.tolist() if isinstance(point, np.ndarray) else point
+    if isinstance(point, str) or not isinstance(point, Sequence) or len(point) != 3:
         raise OptionError(f"{where} is not one", found=repr(point)[:80], expected=_POINT)
     x, y, name = point
     for value in (x, y):
         number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or value < 0:
-            raise OptionError(f"{where}: bad place", found=repr(value), expected="pixels, 0 or more")
+        try:
+            fine = number and math.isfinite(value) and value >= 0
+        except OverflowError:  # a whole number that no float can be
+            fine = False
+        if not fine:
+            raise OptionError(f"{where}: bad place", found=repr(value)[:80], expected="pixels, 0 or more")
+    return float(x), float(y), parse_color(name, where)
+
+
+def parse_color(name: Any, where: str) -> tuple[int, int, int]:
+    """8-bit sRGB of a color as Pillow reads it, such as ``"#c03020"``; its alpha does not count.
+
+    Args:
+        name: The color.
+        where: What has it, for the refusal.
+
+    Raises:
+        OptionError: It is none.
+    """
     try:
-        rgb = ImageColor.getrgb(name)[:3]
+        red, green, blue = ImageColor.getrgb(name)[:3]
+        bytes((red, green, blue))  # Pillow takes "rgb(300, 0, 0)" as it stands
     except (ValueError, TypeError, AttributeError):
-        raise OptionError(f"{where}: not a colour", found=repr(name), expected='such as "#c03020"') from None
-    return float(x), float(y), rgb
+        raise OptionError(f"{where}: not a colour", found=repr(name)[:80], expected='such as "#c03020"') from None
+    return red, green, blue
 
 
 def _from_layer(layer: Layer, size: tuple[int, int]) -> Hints:
@@ -247,8 +266,8 @@ def _from_layer(layer: Layer, size: tuple[int, int]) -> Hints:
     if pixels.shape[:2] != size:
         found, expected = (f"{shape[1]} x {shape[0]}" for shape in (pixels.shape, size))
         raise OptionError(f"{where} does not fit the picture", found=found, expected=f"{expected} pixels")
-    if alpha.dtype.kind == "f" and not (np.isfinite(pixels).all() and np.isfinite(alpha).all()):
-        raise ImageError(f"{where} has values that are not finite", expected="0 to 1")
+    if alpha.dtype.kind == "f" and not all(0 <= plane.min() <= plane.max() <= 1 for plane in (pixels, alpha)):
+        raise ImageError(f"{where} has values that are not colours", expected="0 to 1")  # a NaN is none
     highest = float(alpha.max())
     yx = np.argwhere(alpha >= highest / 2) if highest > 0 else np.empty((0, 2), np.int64)
     rgb = pixels[yx[:, 0], yx[:, 1]]

@@ -8,6 +8,7 @@ import typer
 
 from zoo.cli.colorize import Device, Force, Inputs, Style, WorkingSize
 from zoo.cli.progress import progress
+from zoo.cli.running import check_single, run
 
 
 def certainty(
@@ -19,11 +20,15 @@ def certainty(
     device: Device = "cpu",
     force: Force = False,
 ) -> None:
-    """Draw over grey pictures how sure a model is of each colour: blue where it is not, yellow where it is."""
+    """Draw over grey pictures how sure a model is of each colour: blue where it is not, yellow where it is.
+
+    Results that exist are skipped, so that an interrupted run goes on when it is started again.
+    """
     from zoo import batch, images, loading
     from zoo.certainty import overlay
 
     items = batch.plan(inputs, out)
+    check_single(inputs, items, force)
     colorizer = loading.load(model, device=device)
     options: dict[str, Any] = {"style": style, "working_size": working_size}
     colorizer.spreader(**options)  # refuses what does not fit before any picture is read
@@ -35,13 +40,7 @@ def certainty(
         sheet = overlay(pixels, colorizer.certainty(pixels, **options))
         images.write(target, np.asarray(sheet), overwrite=overwrite, source=source)
 
-    failed = 0
-    for result in progress(batch.colorize_files(items, draw, overwrite=force), len(items), "picture"):
-        if result.error is not None:
-            failed += 1
-            typer.echo(f"failed: {result.source}: {result.error}", err=True)
-    typer.echo(f"{len(items) - failed} done, {failed} failed: {out}")
-    raise typer.Exit(1 if failed else 0)
+    run(items, draw, force, str(items[0].target) if len(items) == 1 else out)
 
 
 def choices(

@@ -1,6 +1,5 @@
 """`colorzoo colorize` and `colorzoo compare`: from picture files to picture files."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,6 +10,7 @@ import typer
 
 from zoo.cli.backends import Backend, Dtype
 from zoo.cli.progress import progress
+from zoo.cli.running import check_kept, check_single, failed_line, run
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
@@ -98,12 +98,11 @@ def colorize(
     Results that exist are skipped, so that an interrupted run goes on when it is started again.
     """
     from zoo import batch, loading
-    from zoo.errors import ImageError
 
     items = batch.plan(inputs, out)
     single = len(inputs) == 1 and not Path(inputs[0]).is_dir()
-    if variants is None and single and items[0].target.exists() and not force:
-        raise ImageError(f"{items[0].target}: exists already", remedy="choose another name, or --force to replace it")
+    if variants is None:
+        check_single(inputs, items, force)
     colorizer = loading.load(model, device=device, backend=backend, dtype=dtype)
     options: dict[str, Any] = {
         "style": style,
@@ -126,27 +125,11 @@ def colorize(
             own = {"variant": numbers[target], "overwrite": overwrite, "quality": quality, **options, **told}
             colorizer.colorize_file(source, target, **own)
 
-    colorize_file = _blaming(colorizer)(work)
-    counts: Counter[str] = Counter()
-    failures: list[str] = []
-    interrupted = False
-    try:
-        results = batch.colorize_files(items, colorize_file, overwrite=force)
-        for result in progress(results, len(items), "picture"):
-            counts[result.status] += 1
-            if result.error is not None:
-                failures.append(_failure(result.source, result.error))
-    except KeyboardInterrupt:
-        interrupted = True
-    for failure in failures:
-        typer.echo(failure, err=True)
-    summary = f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed"
-    if interrupted:
-        left = len(items) - counts.total()
-        typer.echo(f"interrupted: {summary}, {left} left; the same command goes on from here", err=True)
-        raise typer.Exit(130)
-    typer.echo(f"{summary}: {items[0].target if single and variants is None else out}")
-    raise typer.Exit(1 if failures else 0)
+    check_kept(items, hints, reference)
+    done = out
+    if single:
+        done = str(items[0].target) if len(items) == 1 else f"{items[0].target} to {items[-1].target.name}"
+    run(items, _blaming(colorizer)(work), force, done)
 
 
 def compare(
@@ -222,7 +205,7 @@ def compare(
                     broken[number] = str(error)
             shown = grid.fit(original, cell)
         except batch.ITEM_ERRORS as error:
-            failures.append(_failure(item.source, str(error) or type(error).__name__))
+            failures.append(failed_line(item.source, str(error) or type(error).__name__))
         else:
             rows.append([*row, shown if color.has_color(images.to_8_bit(picture.pixels)) else None])
             labels.append(str(item.name))
@@ -288,10 +271,6 @@ def _blaming(colorizer: "Colorizer[Any]") -> Iterator[None]:
             found=f"{type(error).__name__}: {error}",
             remedy=f"`colorzoo check {name}` says where",
         ) from error
-
-
-def _failure(source: Path, error: str) -> str:
-    return f"failed: {error if str(source) in error else f'{source}: {error}'}"
 
 
 def _check_sheet(out: str, sources: list[Path], cell: int, force: bool) -> Path:
