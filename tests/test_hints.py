@@ -371,3 +371,15 @@ def test_a_canvas_has_no_saturation(make_picture: Callable[..., Any], grey_model
         grey_model.canvas(make_picture(8, 8), saturation=2.0)
     with pytest.raises(OptionError, match="bad saturation"):
         grey_model.canvas(make_picture(8, 8)).colorize(saturation=-1)
+
+
+def test_dense_hints_reach_the_same_pixels_as_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = np.argwhere(np.random.default_rng(0).random((60, 80)) < 0.2).astype(np.int32)
+    dense_hints = hints.Hints(told, np.zeros((len(told), 2), np.float32))
+    found = []
+    for dense in (0, float("inf")):
+        monkeypatch.setattr("zoo.hints._DENSE", dense)
+        flat, nearest, share = hints.reached(dense_hints, (60, 80), 5.0)
+        found.append((flat, np.square(told[nearest] - np.stack(np.divmod(flat, 80), 1)).sum(1), share))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image, ImageColor
+from scipy import ndimage
 from torch import Tensor
 
 from zoo import color, images
@@ -28,6 +29,7 @@ RADIUS = 3.0
 RADII = (0, 32)  # pixels
 _SOFT = 8.0  # pixels; the soft edge around is as wide as the radius, but no wider than this
 _CHUNK = 1 << 18  # pixels at a time
+_DENSE = 4  # steps for each pixel from which the distance transform is the faster way
 _POINT = 'x, y and a colour, such as (120, 80, "#c03020")'
 
 
@@ -144,7 +146,13 @@ def _nearest(hints: Hints, size: tuple[int, int], radius: float, soft: float) ->
     steps = np.arange(-reach, reach + 1)
     distances = (steps[:, None] ** 2 + steps**2).ravel()
     order = np.argsort(-distances, kind="stable")
-    for n in order[(distances[order] < (radius + soft) ** 2) & (distances[order] > 0)]:  # the nearest last
+    order = order[(distances[order] < (radius + soft) ** 2) & (distances[order] > 0)]  # the nearest last
+    if len(rim) * len(order) > _DENSE * nearest.size:
+        distance, (to_y, to_x) = ndimage.distance_transform_edt(nearest < 0, return_indices=True)
+        near = np.nonzero(distance < radius + soft)
+        flat = (near[0] + top) * size[1] + near[1] + left
+        return flat, nearest[to_y[near], to_x[near]], distance[near]
+    for n in order:
         dy, dx = divmod(int(n), len(steps))
         to_y, to_x = y[rim] + dy - reach, x[rim] + dx - reach
         kept = (to_y >= 0) & (to_y < shape[0]) & (to_x >= 0) & (to_x < shape[1])
