@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import zoo
 from zoo import backends, batch
-from zoo.backends import choice
+from zoo.backends import choice, kinds
 from zoo.batch import leases, places, settings, work
 from zoo.cli import app
 from zoo.errors import BatchError, ImageError, OptionError
@@ -234,11 +234,13 @@ def test_auto_is_settled_once(src: Path, dst: Path, monkeypatch: pytest.MonkeyPa
         run(src, dst, model="regression")
 
 
-def test_what_auto_is() -> None:
-    def resolved(device: str = "cpu", taken: Any = None, weights: str | None = None, **loading: str) -> dict[str, Any]:
+def test_what_auto_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolved(
+        device: str = "cpu", taken: Any = None, weights: str | None = None, cluster: bool = False, **loading: str
+    ) -> dict[str, Any]:
         chosen = settings.Settings(model="fusion", device=device, loading=loading)
         earlier = [{"loading": taken, "weights": weights or settings.weights_of("fusion")}]
-        return chosen.resolved(earlier, 1).loading
+        return chosen.resolved(earlier, 1, cluster=cluster).loading
 
     bf16, f32 = {"backend": "torch", "dtype": "bfloat16"}, {"backend": "torch", "dtype": "float32"}
     int8 = {"backend": "onnx", "dtype": "int8"}
@@ -246,7 +248,11 @@ def test_what_auto_is() -> None:
     assert resolved(device="cuda:3") == f32  # which this machine need not have
     assert resolved(device="cuda", dtype="bfloat16") == bf16
     for taken in (bf16, f32, int8):
-        assert resolved(taken=taken) == taken
+        assert resolved(taken=taken) == resolved(taken=taken, cluster=True) == taken
+    assert resolved(device="cuda", taken=int8) == f32  # where only torch runs
+    monkeypatch.setattr(choice, "measured", lambda key: [backends.Measured("onnx", "float32", 1.0, 0.0)])
+    monkeypatch.setattr(kinds, "missing", lambda backend, dtype: [])
+    assert resolved(cluster=True, dtype="float32") == f32  # whose machines were not all measured
     assert resolved(taken=int8, backend="torch", dtype="auto")["backend"] == "torch"
     for nonsense in (None, "torch", {}, {"backend": "torch", "dtype": "int8"}, {"backend": "auto", "dtype": "auto"}):
         assert resolved(device="cuda", taken=nonsense) == f32

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -336,6 +337,8 @@ GREY = "grayscale", Way("torch", "float32"), 1
 
 def test_a_child_times_what_it_is_asked_and_is_left_alone_by_ctrl_c(tmp_path: Path) -> None:
     source, target = subjects.grey_jpeg(tmp_path / "grey.jpg", (48, 32)), tmp_path / "color.jpg"
+    tracker: Any = resource_tracker._resource_tracker  # type: ignore[attr-defined]
+    tracker._stop()  # as before the first child
     with children.Child(*GREY) as child, children.Child("grayscale", Way("torch", "float8"), 1) as refused:
         os.kill(int(child._process.pid or 0), signal.SIGINT)  # Ctrl-C, while it starts
         child.ready()
@@ -377,6 +380,14 @@ def test_a_child_that_gives_no_answer_is_ended(monkeypatch: pytest.MonkeyPatch) 
             with pytest.raises(ZooError, match=r"no answer within 0.05 s"):
                 ask()
         assert child._process.exitcode == -9
+
+
+@pytest.mark.parametrize("name", ["grayscale", "none such"])
+def test_a_child_whose_parent_has_ended_ends_in_silence(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # it runs here
+    ours, theirs = multiprocessing.Pipe()
+    ours.close()
+    children._serve(theirs, name, *GREY[1:], False)
 
 
 # Stages

@@ -84,3 +84,12 @@ def test_where_a_truncated_film_stops_is_where_its_last_frame_ends(tmp_path: Pat
                 last = shot
         assert last is not None
         assert caught.value.at == pytest.approx(film.seconds(last.pts) + 0.04, abs=0.001)
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "ffv1"), (".webm", "libvpx-vp9")])
+def test_a_film_that_begins_late_is_whole(suffix: str, codec: str, tmp_path: Path) -> None:
+    source = make(tmp_path / f"in{suffix}", codec=codec, frames=80, times=lambda i: 2000 + 40 * i)
+    assert colorize_video(source, tmp_path / "out.mkv", model=orange()).frames == 80
+    source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+    with Film(source, Span()) as film, pytest.raises(Broken):
+        list(film.shots())

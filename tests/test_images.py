@@ -969,3 +969,12 @@ def test_deep_tiffs_of_one_strip(tmp_path: Path) -> None:
             picture = images.read(path)
             np.testing.assert_array_equal(picture.pixels, whole[..., :3])
             np.testing.assert_array_equal(picture.alpha, whole[..., 3])
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (1, 1, 3), (1, 5, 3), (5, 1, 3)])
+def test_pictures_with_a_side_of_one_pixel_are_written(shape: tuple[int, ...], suffix: str, tmp_path: Path) -> None:
+    pixels = np.full(shape, 90, np.uint8)[::-1, ::-1]  # as a view that was turned
+    path = images.write(tmp_path / f"a{suffix}", pixels)
+    assert np.abs(images.read(path).pixels.astype(int) - 90).max() <= 2
+    assert images.read(path).pixels.shape[:2] == shape[:2]

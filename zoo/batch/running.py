@@ -113,7 +113,7 @@ def run(
     chosen = Settings(
         model=settings.pinned(model),
         device="cuda" if gpus > 0 and device == "cpu" else device,
-        loading={"backend": "torch" if engine == "ray" and backend == "auto" else backend, "dtype": dtype},
+        loading={"backend": backend, "dtype": dtype},
         options={key: value for key, value in options.items() if value is not None},
         quality=quality,
         keyframe_interval=keyframe_interval,
@@ -127,9 +127,9 @@ def run(
     entries = list_sources(job.src, job.dst, only)
     chosen.check(films=any(films.is_film(entry.name) for entry in entries))
     if dry_run:
-        return _archive(job, entries, force)[1].summary
+        return _archive(job, entries, force, engine)[1].summary
     with leases.held(job.dst):
-        job, archive = _archive(job, entries, force)
+        job, archive = _archive(job, entries, force, engine)
         with archive:
             if archive.tasks:
                 with _engine(engine, job, workers, address, gpus, len(archive.tasks)) as doing:
@@ -138,11 +138,11 @@ def run(
     return archive.summary
 
 
-def _archive(job: Job, entries: Sequence[Entry], force: bool) -> tuple[Job, Archive]:
+def _archive(job: Job, entries: Sequence[Entry], force: bool, engine: str) -> tuple[Job, Archive]:
     """The job as the manifest settles what was left open, and what is known of its items."""
     manifest = Manifest(job.dst)
     earlier = (header.described for header in manifest.headers.values())
-    job = replace(job, settings=job.settings.resolved(earlier, job.threads))
+    job = replace(job, settings=job.settings.resolved(earlier, job.threads, cluster=engine == "ray"))
     described = job.settings.described()
     header = Header(settings.digest(described), described, job.src.text, zoo.__version__)
     return job, Archive(job, entries, header, manifest, force)

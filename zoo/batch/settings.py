@@ -45,7 +45,7 @@ class Settings:
 
         return loading.load(self.model, device=self.device, **self.loading)
 
-    def resolved(self, earlier: Iterable[dict[str, Any]], threads: int | None) -> "Settings":
+    def resolved(self, earlier: Iterable[dict[str, Any]], threads: int | None, *, cluster: bool) -> "Settings":
         """The same without ``auto``: what a run before took with these weights, where that fits, else what fits here.
 
         So all workers of a run and of those that go on with it have the same, on whatever machines they are.
@@ -53,6 +53,7 @@ class Settings:
         Args:
             earlier: As what runs before were `described`, the last one last.
             threads: Of torch, in a worker; None for as many as there are.
+            cluster: Whether workers are on other machines, which were not all measured: torch runs there.
 
         Raises:
             OptionError: A backend that is not installed, or cannot run the model.
@@ -66,17 +67,19 @@ class Settings:
         asked = {name: self.loading.get(name, kinds.AUTO) for name in ("backend", "dtype")}
         if kinds.AUTO not in asked.values():
             return self
-        weights = weights_of(self.model)
+        weights, on_cpu = weights_of(self.model), self.device.startswith("cpu")
         for taken in [table.get("loading", {}) for table in earlier if table.get("weights") == weights][::-1]:
-            if _fits(taken, asked):
+            if _fits(taken, asked) and (on_cpu or taken["backend"] == "torch"):
                 return replace(self, loading=taken)
-        if not self.device.startswith("cpu"):  # which this machine need not have
+        if cluster and asked["backend"] == kinds.AUTO:
+            asked["backend"] = "torch"
+        if not on_cpu:  # which this machine need not have
             default = {"backend": "torch", "dtype": "float32"}
             return replace(self, loading={k: default[k] if v == kinds.AUTO else v for k, v in asked.items()})
         before = torch.get_num_threads()
         torch.set_num_threads(threads or before)
         try:
-            model = self.load()
+            model = replace(self, loading=asked).load()
         finally:
             torch.set_num_threads(before)
         return replace(self, loading={"backend": model.backend, "dtype": model.dtype})

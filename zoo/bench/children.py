@@ -134,13 +134,13 @@ class Child:
 def _serve(pipe: Any, name: str, way: Way, threads: int, peer: bool) -> None:
     """A child's life."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be kept deaf
-    try:
-        work = Work(name, way, threads, peer=peer)
-    except Exception as error:  # of whatever kind a backend's is
-        pipe.send((None, said(error)))
-        return
-    pipe.send((None, None))
-    with suppress(EOFError, BrokenPipeError):  # the parent has ended
+    with suppress(EOFError, OSError):  # the parent has ended
+        try:
+            work = Work(name, way, threads, peer=peer)
+        except Exception as error:  # of whatever kind a backend's is
+            pipe.send((None, said(error)))
+            return
+        pipe.send((None, None))
         while True:
             what, about = pipe.recv()
             try:
@@ -160,6 +160,9 @@ def _deaf_to_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    from multiprocessing import resource_tracker  # not on Windows
+
+    resource_tracker.ensure_running()  # which the first process would start, with SIGINT heard again from then on
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -57,7 +57,7 @@ def encode(
     if max(pixels.shape) > _MOST_SIDE:
         raise ValueError(f"{pixels.shape[1]} x {pixels.shape[0]} pixels")
     chroma = subsampling if pixels.ndim == 3 else None
-    data = memoryview(imagecodecs.jpeg8_encode(np.ascontiguousarray(pixels), quality, subsampling=chroma))
+    data = memoryview(imagecodecs.jpeg8_encode(packed(pixels), quality, subsampling=chroma))
     head = list(_JFIF.unpack_from(data, len(_START)))
     if dpi is not None:
         head[4:7] = 1, *(min(round(value), 65535) for value in dpi)
@@ -68,6 +68,12 @@ def encode(
     for number, part in enumerate(parts, 1):
         file.write(_segment(0xE2, b"ICC_PROFILE\0" + bytes([number, len(parts)]) + part))
     file.write(data[len(_START) + _JFIF.size :])
+
+
+def packed(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """``pixels`` without gaps, as codecs want them, who look at the strides of sides of 1 as numpy does not."""
+    steps = np.cumprod((1, *pixels.shape[:0:-1]))[::-1]
+    return pixels if pixels.strides == tuple(steps) else pixels.copy()
 
 
 def _segment(marker: int, content: bytes) -> bytes:

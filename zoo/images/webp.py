@@ -8,6 +8,8 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
+from zoo.images.jpeg import packed
+
 Array = npt.NDArray[Any]
 
 _MOST_SIDE = 16383
@@ -46,7 +48,7 @@ def encode(file: IO[bytes], pixels: npt.NDArray[np.uint8], *, quality: int, exif
     if pixels.shape[2:] in ((), (2,)):  # there is no grey
         grey = pixels.reshape(height, width, -1)
         pixels = grey[..., [0, 0, 0, *range(1, grey.shape[2])]]
-    made = imagecodecs.webp_encode(np.ascontiguousarray(pixels), quality, lossless=False, method=_EFFORT)
+    made = imagecodecs.webp_encode(packed(pixels), quality, lossless=False, method=_EFFORT)
     picture = [(name, content) for name, content in _chunks(memoryview(made)) if name != _FEATURES]
     flags = _ALPHA * any(name == b"ALPH" for name, _ in picture)  # which is left out where all is opaque
     flags |= (_EXIF if exif else 0) | (_PROFILE if profile else 0)

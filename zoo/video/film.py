@@ -226,7 +226,8 @@ class Film(Source):
         if self.video.duration and self._says_length:
             expected, there = ((self.video.start_time or 0) + self.video.duration) * self.time_base, self._shown
         elif self.container.duration and self._says_length:
-            expected = Fraction((self.container.start_time or 0) + self.container.duration, av.time_base)
+            # Matroska's counts from 0, wherever the film begins.
+            expected = Fraction(self.container.duration, av.time_base)
         short = expected is not None and expected - there > _MISSING
         if failure is not None or self._cut or short:
             found = f"it cannot be read on: {failure}" if failure else "the file ends"

@@ -134,7 +134,7 @@ class Guide:
 
     def _told(self, frame: Frame) -> Marks | None:
         touch = self.touch(frame)
-        return None if touch is None else marks.of_hints(touch.hints, self._size, self._sight.half, frame.at)
+        return None if touch is None else marks.of_hints(touch.hints, self._size, frame.plane, frame.at)
 
 
 def back_through(

@@ -126,7 +126,7 @@ class _Surveyor:
         if given:
             told = _joined([self._read(own) for own in given])
             self.plan.touches[shot.pts] = Touch(told, self._told.radius)
-            here = marks.of_hints(told, self._size, self._pace.sight.half, shot.pts)
+            here = marks.of_hints(told, self._size, frame.plane, shot.pts)
             for at, there in guiding.back_through(frame.plane, here, self._keys, self._pace).items():
                 self.plan.before[at] = self.plan.before.get(at, marks.NONE) + there
         if frame.key:
