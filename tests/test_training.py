@@ -239,12 +239,15 @@ def test_crops_are_pure_and_aged_in_lightness_only(photos: Path) -> None:
     assert L.min() > 20  # black corners would mean that the crop left the photo
 
 
-def test_balance_draws_sources_alike() -> None:
+def test_balance_draws_sources_alike(caplog: pytest.LogCaptureFixture) -> None:
     photos = [Photo(Path(f"{s}{i}"), "", s, 1.0) for s, n in (("a", 9), ("b", 1)) for i in range(n)]
     weights = data.photo_weights(photos, DataConfig(source_balance=1.0))
     assert weights[:9].sum() == pytest.approx(weights[9].item())
     weights = data.photo_weights(photos, DataConfig(source_weights={"a": 0.5}))
     assert weights.tolist() == [0.5] * 9 + [1.0]
+    assert not caplog.records
+    data.photo_weights(photos, DataConfig(source_weights={"a": 0.5, "dogs": 2.0}))
+    assert "no photos of dogs; sources here: a, b" in caplog.text
 
 
 @pytest.mark.parametrize("model", ["regression", "classification", "fusion"])

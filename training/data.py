@@ -180,6 +180,10 @@ def photo_weights(photos: Sequence[Photo], config: DataConfig) -> Tensor:
     """How often each photo is drawn, (N,): its folder's and its source's weight, sources made even by balance."""
     sizes = Counter(p.source for p in photos)
     weights = config.source_weights
+    if unknown := sorted(weights.keys() - sizes.keys()):
+        _log.warning(
+            "source_weights: no photos of %s; sources here: %s", ", ".join(unknown), ", ".join(sorted(sizes)) or "none"
+        )
     return torch.tensor(
         [p.weight * weights.get(p.source, 1) * sizes[p.source] ** -config.source_balance for p in photos]
     )
