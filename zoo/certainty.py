@@ -23,6 +23,8 @@ def of_spread(spread: Spread) -> Tensor:
 
     In a picture that is unsure as a whole each place counts as less sure: over 282 held-out photos the least certain
     fifth of the pixels then carries 45 % of fusion's squared chroma error, instead of 43 % by the place alone.
+    A network taught the error, from all features on 5,610 training photos, brings that to 52 %, but on photos of other
+    sources it orders no better than this.
     """
     own = spread.deviation()
     whole = own.mean((2, 3), keepdim=True)
