@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import gradio as gr
 
 from demo import models
 
+_HERE = Path(__file__).parent
 C = TypeVar("C", bound=gr.components.Component)
 
 PAUSE = 0.1  # seconds for the page to lay out its panels, before a fast model fills them
@@ -153,3 +155,8 @@ def _paths_of(upload: Any) -> Any:
     if upload is None or hasattr(upload, "path"):
         return upload and upload.path
     return [file.path for file in upload.root]
+
+
+def source(*names: str) -> str:
+    """The scripts or styles of the page in the files of these names, in one piece."""
+    return "".join((_HERE / name).read_text(encoding="utf-8") for name in names)

@@ -27,7 +27,6 @@ OWN = "the model's own"
 VIEWS = [("1: as it is", 1), ("2: also mirrored", 2), ("4: also larger", 4)]
 LIMITS = f"<small>{limits.PHOTOS}; {limits.PHOTOS_AT_ONCE} photos at once.</small>"
 CAPTION = "Against the original, at 512 pixels: decibels closer than grey, mean color difference, strength of colors"
-_VIEWER = Path(__file__).parent
 _METRICS = ("gain", "ciede2000", "cf_share")
 
 
@@ -93,14 +92,7 @@ def add_photo_tab(done: gr.State) -> PhotoTab:
                 elem_id="photos",
             )
             gr.Markdown(LIMITS)
-            examples = gr.Dataset(
-                components=[gr.Image(render=False)],
-                samples=[[str(EXAMPLES / f"{name}.jpg")] for name in EXAMPLE_NAMES],
-                samples_per_page=len(EXAMPLE_NAMES),
-                label="Or try one of these",
-                elem_classes="examples",
-                elem_id="examples",
-            )
+            examples = example_photos("examples")
         with gr.Column(min_width=320):
             job = parts.model_choice("")
             with gr.Accordion("More settings, for the next coloring", open=False):
@@ -129,8 +121,8 @@ def add_photo_tab(done: gr.State) -> PhotoTab:
     view = gr.HTML(
         {},
         html_template="",
-        css_template=(_VIEWER / "viewer.css").read_text(encoding="utf-8"),
-        js_on_load=(_VIEWER / "viewer.js").read_text(encoding="utf-8"),
+        css_template=parts.source("viewer.css"),
+        js_on_load=parts.source("elements.js", "viewer.js"),
         apply_default_css=False,
         elem_id="results",
     )
@@ -225,6 +217,18 @@ def add_photo_tab(done: gr.State) -> PhotoTab:
     )
     _add_api()
     return PhotoTab(view, last)
+
+
+def example_photos(elem_id: str) -> gr.Dataset:
+    """The photos that come with the app, to choose from."""
+    return gr.Dataset(
+        components=[gr.Image(render=False)],
+        samples=[[str(EXAMPLES / f"{name}.jpg")] for name in EXAMPLE_NAMES],
+        samples_per_page=len(EXAMPLE_NAMES),
+        label="Or try one of these",
+        elem_classes="examples",
+        elem_id=elem_id,
+    )
 
 
 def _started(sources: list[str], chosen: list[str], settings: Settings) -> Run:

@@ -1,5 +1,5 @@
 // The editor of the tab Touch up: what is told of a picture is kept here, and sent whole after every change.
-// Gradio runs this once, together with touch_sheet.js, with element, props, watch and trigger; props.value is what
+// Gradio runs this once, together with elements.js and touch_sheet.js, with element, props, watch and trigger; props.value is what
 // touch_tab.py sends.
 
 const COLORS = [
@@ -18,16 +18,6 @@ let past = [NOTHING], now = 0; // what was told, and where undo has gone back to
 let sent = 0, answered = 0, waiting = 0, behind = false;
 let line = null, erased = null;
 
-const make = (tag, attributes = {}, ...children) => {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith('on')) made.addEventListener(name.slice(2), value);
-    else if (value !== false && value != null) made.setAttribute(name, value === true ? '' : value);
-  }
-  made.append(...children);
-  return made;
-};
-const button = (text, does, attributes = {}) => make('button', {type: 'button', onclick: does, ...attributes}, text);
 const group = (label, ...children) => make('span', {class: 'group', role: 'group', 'aria-label': label}, ...children);
 const board = () => (props.value && props.value.run ? props.value : null);
 const told = () => past[now];

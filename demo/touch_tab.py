@@ -13,13 +13,12 @@ from gradio.data_classes import FileData
 from PIL import Image
 
 from demo import limits, models, parts, snippets, touch_api, touches, touching
-from demo.photo_tab import EXAMPLE_NAMES, EXAMPLES, KINDS, OWN, SIZES, VIEWS, PhotoTab
+from demo.photo_tab import KINDS, OWN, SIZES, VIEWS, PhotoTab, example_photos
 from demo.photos import Settings
 from demo.refusals import in_short, refusal
 from demo.touches import Touches
 from demo.touching import Sitting
 
-_HERE = Path(__file__).parent
 LIMITS = f"<small>{limits.PHOTOS}.</small>"
 EMPTY = """
 <div class="empty">
@@ -75,10 +74,8 @@ def add_touch_tab(done: gr.State, tabs: gr.Tabs, photo: PhotoTab) -> TouchTab:
             editor = gr.HTML(
                 {},
                 html_template="",
-                css_template=(_HERE / "touch.css").read_text(encoding="utf-8"),
-                js_on_load="\n".join(
-                    (_HERE / name).read_text(encoding="utf-8") for name in ("touch.js", "touch_sheet.js")
-                ),
+                css_template=parts.source("touch.css"),
+                js_on_load=parts.source("elements.js", "touch.js", "touch_sheet.js"),
                 apply_default_css=False,
                 elem_id="editor",
             )
@@ -88,14 +85,7 @@ def add_touch_tab(done: gr.State, tabs: gr.Tabs, photo: PhotoTab) -> TouchTab:
                 gr.File(label="Open a photo", file_types=["image", *KINDS], height=160, elem_id="touch-drop")
             )
             gr.Markdown(LIMITS)
-            examples = gr.Dataset(
-                components=[gr.Image(render=False)],
-                samples=[[str(EXAMPLES / f"{name}.jpg")] for name in EXAMPLE_NAMES],
-                samples_per_page=len(EXAMPLE_NAMES),
-                label="Or try one of these",
-                elem_classes="examples",
-                elem_id="touch-examples",
-            )
+            examples = example_photos("touch-examples")
             model = gr.Dropdown(
                 [(choice.label, name) for name, choice in models.choices().items()],
                 value=models.default_choices()[0],

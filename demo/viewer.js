@@ -1,5 +1,5 @@
 // The results of the tab Photos: panels side by side or as before and after, zoomed and moved together.
-// Gradio runs this once, with element, props, watch and trigger; props.value is what photo_tab.py sends.
+// Gradio runs this once, behind elements.js, with element, props, watch and trigger; props.value is what photo_tab.py sends.
 
 const LARGEST = 8; // screen pixels for one of the picture's, at most
 const NOTHING = {photos: []};
@@ -7,16 +7,6 @@ const calm = matchMedia('(prefers-reduced-motion: reduce)');
 const fingers = new Map();
 const see = {run: null, photo: 0, mode: 'grid', left: '', right: '', at: 50, scale: 1, x: 0, y: 0};
 
-const make = (tag, attributes = {}, ...children) => {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith('on')) made.addEventListener(name.slice(2), value);
-    else if (value !== false && value != null) made.setAttribute(name, value === true ? '' : value);
-  }
-  made.append(...children);
-  return made;
-};
-const button = (text, does, attributes = {}) => make('button', {type: 'button', onclick: does, ...attributes}, text);
 const value = () => (props.value && props.value.photos ? props.value : NOTHING);
 const photo = () => value().photos[see.photo];
 const panel = key => photo().panels.find(each => each.key === key);

@@ -16,14 +16,12 @@ import pytest
 from clips import make, plane, read
 from PIL import Image
 from test_transcode import with_display_matrix
-from visiting import gr, offered, running
+from visiting import gr, matching_models, nothing_kept, running  # noqa: F401  # fixtures
 
 import zoo
 from demo import app, film_guide, film_tab, films, frames, guides, snippets, touches, touching
 from demo.films import Working
 from demo.guides import Guide, Moments, Painted
-from demo.keeping import Kept
-from zoo import reference
 from zoo.errors import VideoError
 
 BLUE = "#2040c0"
@@ -31,17 +29,7 @@ DOT = touches.read_strokes([{"color": BLUE, "size": 12, "points": [[40, 30]]}])
 AT = 0.2  # seconds of the sixth frame
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _models() -> Iterator[None]:
-    reference._matcher()  # of which the weights are there before they are hidden
-    with offered():
-        yield
-
-
-@pytest.fixture(autouse=True)
-def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(touching, "_kept", Kept(64 << 20, 16))
-    monkeypatch.setattr(touching, "leave", touching._kept.drop)
+pytestmark = pytest.mark.usefixtures("matching_models", "nothing_kept")
 
 
 @pytest.fixture

@@ -16,14 +16,26 @@ from PIL import Image
 from test_demo_code import _asked, _commands
 from torch import Tensor
 from typer.testing import CliRunner
-from visiting import AppError, Client, Refusing, Tint, gr, handle_file, launched, offered, running, visited
+from visiting import (  # noqa: F401  # fixtures
+    AppError,
+    Client,
+    Refusing,
+    Tint,
+    gr,
+    handle_file,
+    launched,
+    matching_models,
+    nothing_kept,
+    running,
+    visited,
+)
 
 from demo import keeping, limits, models, photos, snippets, touch_api, touch_tab, touches, touching
 from demo.keeping import Kept, Owner
 from demo.photos import Settings
 from demo.touches import Touches
 from demo.touching import Sitting
-from zoo import images, reference
+from zoo import images
 from zoo.cli import app
 from zoo.color import rgb_to_lab
 from zoo.errors import OptionError
@@ -31,17 +43,7 @@ from zoo.errors import OptionError
 RED, BLUE = "#c03020", "#2040c0"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _models() -> Iterator[None]:
-    reference._matcher()  # of which the weights are there before they are hidden
-    with offered():
-        yield
-
-
-@pytest.fixture(autouse=True)
-def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(touching, "_kept", Kept(64 << 20, 16))
-    monkeypatch.setattr(touching, "leave", touching._kept.drop)
+pytestmark = pytest.mark.usefixtures("matching_models", "nothing_kept")
 
 
 @pytest.fixture

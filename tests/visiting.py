@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoo import registry
+from zoo import reference, registry
 from zoo.colorizer import Colorizer
 from zoo.errors import WeightsError
 from zoo.models.grayscale import Grayscale
@@ -28,7 +28,8 @@ with warnings.catch_warnings():
     from gradio_client import Client, handle_file
     from gradio_client.exceptions import AppError
 
-from demo import app, models
+from demo import app, models, touching
+from demo.keeping import Kept
 
 __all__ = ["AppError", "Client", "gr", "handle_file"]
 
@@ -148,3 +149,18 @@ def visited(url: str, width: int = 390, theme: str = "light") -> Iterator[tuple[
         assert [r for r in requests if "ffmpeg" in r] == []  # 30 MB of it
         assert errors == []
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def matching_models() -> Iterator[None]:
+    """The models of `offered`, and the network by which references are compared."""
+    reference._matcher()  # of which the weights are there before they are hidden
+    with offered():
+        yield
+
+
+@pytest.fixture
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept of the pictures that visitors touch up is the test's own."""
+    monkeypatch.setattr(touching, "_kept", Kept(64 << 20, 16))
+    monkeypatch.setattr(touching, "leave", touching._kept.drop)
