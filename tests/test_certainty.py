@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from zoo import certainty, contract, registry
+from zoo import certainty, contract, reference, registry
 from zoo.cli import app
 from zoo.errors import ZooError
 from zoo.evaluation import choices
@@ -93,6 +93,23 @@ def test_figures_are_kept_and_the_page_is_made_of_them(photos: Path, tmp_path: P
     assert f"| regression | 2 | answer: {figures['single']['answer']['gain']:+.2f} dB" in text
     assert f"| {own['best_gain']:+.2f} dB | {own['distance']:.2f} |" in text
     assert choices.files(tmp_path) == {tmp_path / choices.PAGE: text}
+
+
+def test_figures_and_references_do_not_depend_on_what_is_fastest_here(
+    monkeypatch: pytest.MonkeyPatch, photos: Path
+) -> None:
+    monkeypatch.setattr("zoo.backends.choice._fastest", lambda *_: ("onnx", "float32"))
+    seen: list[str] = []
+
+    def row(network: Any, *_: Any) -> Any:
+        seen.append(network.backend)
+        raise InterruptedError
+
+    monkeypatch.setattr(choices, "_row", row)
+    with pytest.raises(InterruptedError):
+        choices.measure("regression.alpha", photos)
+    assert seen == ["torch"]
+    assert reference._matcher.__wrapped__().backend == "torch"
 
 
 def test_figures_of_other_weights_are_told(tmp_path: Path) -> None:

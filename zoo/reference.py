@@ -179,4 +179,4 @@ def _unit(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
 @lru_cache(maxsize=1)
 def _matcher() -> Any:
     """The packaged network by whose features places are compared."""
-    return loading.load(MATCHER)
+    return loading.load(MATCHER, backend="torch")  # no other one gives what its heads answer from

@@ -61,7 +61,7 @@ def measure(
         OptionError: A model that has no variants.
     """
     photos = find_photos(data, limit)
-    network, protocol = load(name), Protocol()
+    network, protocol = load(name, backend="torch"), Protocol()  # whatever was measured on this machine
     try:
         classifier: Classifier | None = Classifier()
     except WeightsError:
