@@ -2,6 +2,8 @@
 
 import importlib.util
 import pickle
+import subprocess
+import sys
 import threading
 import tomllib
 from collections.abc import Callable
@@ -218,6 +220,28 @@ def test_a_network_that_cannot_be_exported_is_refused_by_name() -> None:
         backends.attach(model, "onnx", "float32")
     assert model.backend == "torch"
     assert not list(choice.folder().rglob("*.onnx"))
+
+
+INTERRUPTED = """
+import signal
+import sys
+from pathlib import Path
+from zoo.backends.runners import OpenvinoRunner
+
+runners = [OpenvinoRunner(Path(sys.argv[1]), 1, "f32") for _ in range(2)]
+del runners[0], runners[0]  # the older one first
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("heard")
+"""
+
+
+def test_ctrl_c_is_heard_when_networks_on_openvino_are_gone(tmp_path: Path) -> None:
+    file = tmp_path / "network.onnx"
+    file.write_bytes(export.to_onnx(_model("regression")))
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED, str(file)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 
 def test_several_threads_at_once() -> None:

@@ -1,5 +1,6 @@
 """Networks on onnxruntime and on OpenVINO; safe to call from several threads."""
 
+import functools
 import queue
 import threading
 from pathlib import Path
@@ -89,7 +90,7 @@ class _Compiled:
     def __init__(self, content: bytes | Path, settings: dict[str, Any], *, first: bool) -> None:
         import openvino
 
-        core = openvino.Core()
+        core = _core()
         network = core.read_model(content)
         self.is_whole = not first or len(network.outputs) == 1
         if not self.is_whole:
@@ -109,6 +110,18 @@ class _Compiled:
             return {name: torch.from_numpy(np.array(found[n])) for n, name in enumerate(self._names)}
         finally:
             self._requests.put(request)
+
+
+@functools.cache
+def _core() -> Any:
+    """OpenVINO, once in a process and never given up.
+
+    Each `Core` that compiles for the CPU takes over the stack on which its thread handles signals and gives back the
+    one before it, which is gone where that one's `Core` ended first: Ctrl-C is a segmentation fault from then on.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _answer(outputs: dict[str, Tensor], first: bool) -> Any:
