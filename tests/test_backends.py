@@ -228,6 +228,7 @@ import sys
 from pathlib import Path
 from zoo.backends.runners import OpenvinoRunner
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells take from what runs in the background
 runners = [OpenvinoRunner(Path(sys.argv[1]), 1, "f32") for _ in range(2)]
 del runners[0], runners[0]  # the older one first
 try:

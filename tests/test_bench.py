@@ -189,6 +189,7 @@ def test_a_way_that_fails_is_a_row_and_the_rest_goes_on(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_loses_nothing(number: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     load = ways.prepared
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells take from what is in the background
 
     def prepared(name: str, way: Way) -> Colorizer[Any]:
         model = load(name, way)
@@ -205,7 +206,10 @@ def test_an_interrupt_loses_nothing(number: int, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(ways, "of", lambda _: ([Way("torch", "float32")], {}))
     monkeypatch.setattr(ways, "prepared", prepared)
     out = tmp_path / "f.json"
-    done = call("grayscale", "--quick", "--threads", "1", "--out", out)
+    try:
+        done = call("grayscale", "--quick", "--threads", "1", "--out", out)
+    finally:
+        signal.signal(signal.SIGINT, heard)
     assert done.exit_code == 130, done.output
     speed = results.read(out)
     assert not speed.complete
