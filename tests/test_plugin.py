@@ -338,6 +338,23 @@ def test_compare_leaves_out_a_plug_in_that_fails(weights: WeightsSpec, tmp_path:
 
 
 @pytest.mark.usefixtures("registry_sandbox")
+def test_compare_of_all_goes_on_without_what_cannot_be_loaded(
+    weights: WeightsSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.register(replace(SPEC, weights=(replace(weights, sha256="0" * 64),)))(Tint)
+    registry.register(replace(SPEC, name="fine", weights=(weights,)))(Tint)
+    monkeypatch.setattr(registry, "list_models", lambda: ["fine", "tint"])
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "red.png")
+    sheet = tmp_path / "sheet.png"
+    for models, code in (("all", 1), ("tint", 2)):
+        done = CliRunner().invoke(app, ["compare", str(tmp_path / "red.png"), "--models", models, "-o", str(sheet)])
+        assert done.exit_code == code, done.output
+        assert "wrong sha256" in done.stderr
+        assert sheet.exists() is (models == "all")
+        sheet.unlink(missing_ok=True)
+
+
+@pytest.mark.usefixtures("registry_sandbox")
 @pytest.mark.parametrize(
     ("change", "failing", "message"),
     [

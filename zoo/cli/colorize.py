@@ -157,22 +157,28 @@ def compare(
     """Draw a labelled sheet: grey, each model, the original.
 
     One row for each picture; the original is shown where it has colours of its own, a clear tint included.
-    `--models all` takes every model that has weights; the grey column is the model grayscale.
+    `--models all` takes every model that has weights, and goes on without those that cannot be loaded; the grey column
+    is the model grayscale.
     """
     import numpy as np
 
     from zoo import batch, color, grid, images, loading
-    from zoo.errors import ImageError
+    from zoo.errors import ImageError, WeightsError
 
     found = batch.find(inputs, skip=out)
     target = _check_sheet(out, [f.source for f in found], cell, force)
     with batch.folder_for(target):  # made now, to fail before the work
         pass
     wanted = parse_models(models)
-    loaded = {
-        name: loading.load(name, device=device, backend=backend, dtype=dtype)
-        for name in {"grayscale": None} | dict(wanted)
-    }
+    loaded, unloaded = {}, []
+    for name in {"grayscale": None} | dict(wanted):
+        try:
+            loaded[name] = loading.load(name, device=device, backend=backend, dtype=dtype)
+        except WeightsError as error:
+            if models.strip() != "all":
+                raise
+            unloaded.append(str(error))
+    wanted = [(name, own) for name, own in wanted if name in loaded]
     common: dict[str, Any] = {"saturation": saturation, "working_size": working_size, "views": views}
     loaded["grayscale"].check_options(**common)
     given = {"style": style, "temperature": temperature, "seed": seed}
@@ -217,10 +223,11 @@ def compare(
         sheet = grid.grid([row[: len(headers)] for row in rows], headers, row_labels=labels, cell=cell)
         with batch.folder_for(target):
             images.write(target, np.asarray(sheet), quality=quality, overwrite=force)
-    for failure in [*(f"failed, and left out: {why}" for why in broken.values()), *failures]:
+    left_out = [f"failed, and left out: {why}" for why in (*unloaded, *broken.values())]
+    for failure in [*left_out, *failures]:
         typer.echo(failure, err=True)
     typer.echo(f"{len(rows)} done, {len(failures)} failed" + (f": {target}" if rows else ""))
-    raise typer.Exit(1 if failures or broken else 0)
+    raise typer.Exit(1 if failures or left_out else 0)
 
 
 def _guidance(
