@@ -113,6 +113,24 @@ def test_the_palette_becomes_that_of_the_reference(fusion: Colorizer[Any], dog: 
         assert float((result - mean).norm()) < 4
 
 
+@pytest.mark.parametrize("mode", reference.MODES)
+def test_what_cannot_be_seen_of_a_reference_gives_no_color(
+    mode: str, dog: Image.Image, grey_model: Grayscale, tmp_path: Path
+) -> None:
+    """As of a cut-out, whose transparent pixels have colours too."""
+    two = np.full((96, 96, 4), (*BLUE, 255), np.uint8)
+    two[:, 40:] = (*RED, 0)
+    Image.fromarray(two).save(tmp_path / "cut.png")
+    deep = two.astype(np.uint16) * 257
+    whole = grey_model.colorize_array(np.asarray(dog), reference=two[:, :40, :3], reference_mode=mode)
+    for cut in (two, deep, tmp_path / "cut.png", Image.fromarray(two)):
+        found = grey_model.colorize_array(np.asarray(dog), reference=cut, reference_mode=mode)
+        assert error(found, whole) < 1.5
+    two[..., 3] = 0
+    with pytest.raises(ImageError, match="no colour of its own"):
+        grey_model.colorize(dog, reference=two)
+
+
 def test_a_palette_of_a_grey_model_follows_lightness(grey_model: Grayscale) -> None:
     """Dark blue and light red in the reference: so in the picture."""
     two = np.full((60, 60, 3), (30, 40, 110), np.uint8)

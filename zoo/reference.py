@@ -9,7 +9,7 @@ Colour Mapping for Example-Based Colour Transfer" (2007).
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -48,6 +48,7 @@ class Reference:
         ab: Of each place, (1, 2, h, w) in Lab units; None for a picture whose own colours do not count.
         grid: h, w.
         geometry: Where the picture lies in ``L``.
+        opacity: Of each place, (1, 1, h, w) in [0, 1]: what cannot be seen gives no colour. None where all can.
     """
 
     L: Tensor
@@ -55,6 +56,7 @@ class Reference:
     ab: Tensor | None
     grid: tuple[int, int]
     geometry: pipeline.Geometry
+    opacity: Tensor | None = None
 
     @classmethod
     def of(cls, image: "Image.Image | npt.NDArray[Any] | str | os.PathLike[str]") -> "Reference":
@@ -63,16 +65,30 @@ class Reference:
         Raises:
             ImageError: It cannot be read, is not a picture, or has no colour of its own.
         """
-        array = image if isinstance(image, np.ndarray) else images.picture_of(image).pixels
+        if isinstance(image, np.ndarray):
+            array, alpha = image, image[..., 3] if image.shape[2:] == (4,) else None
+        else:
+            picture = images.picture_of(image)
+            array, alpha = picture.pixels, picture.alpha
         seen = cls.seen(array)
-        rgb = images.to_8_bit(array)
-        if rgb.ndim == 2 or rgb.shape[2] < 3 or not color.has_color(rgb[..., :3]):
+        rgb = images.to_8_bit(array)[..., :3]
+        visible = rgb if alpha is None or rgb.ndim == 2 else rgb * (images.to_8_bit(alpha) > 0)[..., None]
+        if rgb.ndim == 2 or rgb.shape[2] < 3 or not color.has_color(visible):
             raise ImageError("the reference has no colour of its own", remedy="choose a picture in colour")
-        planes = torch.from_numpy(np.array(rgb[..., :3])).permute(2, 0, 1)[None].float() / 255
-        size = seen.geometry.size
-        small = F.interpolate(planes, size, mode="bilinear", antialias=True)  # of encoded values; their mean is near
-        ab = pipeline.pad(color.rgb_to_lab(small)[:, 1:], seen.geometry)
-        return cls(seen.L, seen.features, F.adaptive_avg_pool2d(ab, seen.grid), seen.grid, seen.geometry)
+
+        def small(planes: npt.NDArray[np.uint8]) -> Tensor:
+            whole = torch.from_numpy(np.array(planes)).permute(2, 0, 1)[None].float() / 255
+            return F.interpolate(whole, seen.geometry.size, mode="bilinear", antialias=True)
+
+        def places(planes: Tensor) -> Tensor:
+            return F.adaptive_avg_pool2d(pipeline.pad(planes, seen.geometry), seen.grid)
+
+        ab = color.rgb_to_lab(small(rgb))[:, 1:]  # of encoded values; their mean is near
+        if alpha is None:
+            return replace(seen, ab=places(ab))
+        weight = small(images.to_8_bit(alpha)[..., None])
+        opacity = places(weight)
+        return replace(seen, ab=places(ab * weight) / opacity.clamp(min=1e-6), opacity=opacity)
 
     @classmethod
     def seen(cls, array: npt.NDArray[Any]) -> "Reference":
@@ -117,11 +133,14 @@ def match(target: Reference, reference: Reference) -> Matched:
     there = reference.ab.flatten(2)[0].T  # (places of the reference, 2)
     others = others[0].flatten(1) / len(target.features)
     rows = features[0].flatten(1).T
+    unseen = None if reference.opacity is None else reference.opacity.flatten().log()
     found = []
     for start in range(0, len(rows), _CHUNK):
         some, lightness = rows[start : start + _CHUNK], L[start : start + _CHUNK]
         alike = some @ others
         weights = alike / _TEMPERATURE - ((lightness[:, None] - other_L) / _L_REACH).square_().div_(2)
+        if unseen is not None:
+            weights += unseen
         weights = weights.softmax(1)
         found.append(torch.cat([weights @ there, (weights * alike).sum(1, keepdim=True)], 1))
     planes = torch.cat(found).T.reshape(1, 3, *target.grid)
@@ -155,11 +174,13 @@ def palette(L: Tensor, ab: Tensor, reference: Reference) -> Tensor:
     own = torch.cat([L, ab], 1)[0].flatten(1).double()
     other = torch.cat([F.adaptive_avg_pool2d(reference.L, reference.grid), reference.ab], 1)[0].flatten(1).double()
     floor = torch.diag(own.new_tensor([_SPREAD[0], _SPREAD[1], _SPREAD[1]]))
-    here, there = (torch.cov(x, correction=0) + floor for x in (own, other))
+    shares = None if reference.opacity is None else reference.opacity.flatten().double()
+    mean = (other if shares is None else other * (shares / shares.mean())).mean(1, keepdim=True)
+    here, there = torch.cov(own, correction=0) + floor, torch.cov(other, correction=0, aweights=shares) + floor
     root = _root(here)
     inverse = torch.linalg.inv(root)
     move = inverse @ _root(root @ there @ root) @ inverse
-    moved: Tensor = move @ (own - own.mean(1, keepdim=True)) + other.mean(1, keepdim=True)
+    moved: Tensor = move @ (own - own.mean(1, keepdim=True)) + mean
     return moved[1:].reshape(ab.shape).to(ab.dtype)
 
 
