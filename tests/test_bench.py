@@ -546,11 +546,26 @@ def test_the_fastest_way_that_is_near_enough_is_chosen() -> None:
     }
 
 
+def test_a_way_that_is_hardly_faster_does_not_cost_colors() -> None:
+    measured = {
+        Way("torch", "float32"): Found(0.020, 0.0),
+        Way("openvino", "float32"): Found(0.0109, 0.02),
+        Way("openvino", "bfloat16"): Found(0.0105, 0.04),  # no worse to the eye, and faster
+        Way("openvino", "int8"): Found(0.0100, 0.3),
+    }
+    chosen, why = ways.choose(measured)
+    assert chosen == ("openvino", "bfloat16")
+    assert why["openvino int8"] == "hardly faster, and less true: 10.00 ms, against 10.50"
+    assert why["openvino float32"] == "slower: 10.90 ms, against 10.50"
+    chosen, _ = ways.choose(measured | {Way("openvino", "int8"): Found(0.0095, 0.3)})
+    assert chosen == ("openvino", "int8")
+
+
 def test_what_is_remembered_is_what_auto_takes(tiny: Colorizer[Any]) -> None:
-    """The rule here and the one of the backends are the same."""
     measured = {
         Way("torch", "float32"): Found(0.010, 0.0),
         Way("torch", "bfloat16"): Found(0.005, 0.6),
+        Way("onnx", "int8"): Found(0.0095, 0.3),
     }
     assert ways.remember(tiny, measured) == ways.choose(measured)[0] == ("torch", "float32")
 

@@ -98,7 +98,7 @@ def test_figures_are_kept_and_the_page_is_made_of_them(photos: Path, tmp_path: P
 def test_figures_and_references_do_not_depend_on_what_is_fastest_here(
     monkeypatch: pytest.MonkeyPatch, photos: Path
 ) -> None:
-    monkeypatch.setattr("zoo.backends.choice._fastest", lambda *_: ("onnx", "float32"))
+    monkeypatch.setattr("zoo.backends.choice._best_here", lambda *_: ("onnx", "float32"))
     seen: list[str] = []
 
     def row(network: Any, *_: Any) -> Any:

@@ -80,21 +80,21 @@ def error_of(name: str, way: Way, pictures: Pictures, reference: Answers) -> flo
 
 
 def choose(measured: Mapping[Way, Found]) -> tuple[Way, dict[str, str]]:
-    """The fastest way whose colours are near enough, and why each other was passed over.
-
-    The rule is that of `zoo.backends.choose`, which goes by what `remember` keeps.
+    """What `auto` is to use, by the rule of `zoo.backends.best`, and why each other way was passed over.
 
     Args:
         measured: At least one whose colours are near enough; the reference itself always is.
     """
-    near = {way: found.seconds for way, found in measured.items() if found.error < BOUND}
-    chosen = min(near, key=lambda way: near[way])
+    best = backends.best([one for one in _kept(measured) if one.delta_e < BOUND])
+    chosen = Way(best.backend, best.dtype)
     why = {}
     for way, found in measured.items():
         if not found.error < BOUND:  # NaN too
             why[str(way)] = f"CIEDE2000 {found.error:.2f}, not below {BOUND:g}"
         elif way != chosen:
-            why[str(way)] = f"slower: {1000 * found.seconds:.2f} ms, against {1000 * near[chosen]:.2f}"
+            slower = found.seconds >= measured[chosen].seconds
+            times = f"{1000 * found.seconds:.2f} ms, against {1000 * measured[chosen].seconds:.2f}"
+            why[str(way)] = f"slower: {times}" if slower else f"hardly faster, and less true: {times}"
     return chosen, why
 
 
@@ -104,10 +104,13 @@ def remember(model: Colorizer[Any], measured: Mapping[Way, Found]) -> Way:
     Raises:
         WeightsError: The cache cannot be written.
     """
-    found = [
-        Measured(way.backend, way.dtype, round(1000 * times.seconds, 4), round(times.error, 4))
-        for way, times in measured.items()
-        if math.isfinite(times.error)
-    ]
-    backends.keep(backends.key_of(model), found)
+    backends.keep(backends.key_of(model), _kept(measured))
     return Way(*backends.choose(model))
+
+
+def _kept(measured: Mapping[Way, Found]) -> list[Measured]:
+    return [
+        Measured(way.backend, way.dtype, round(1000 * found.seconds, 4), round(found.error, 4))
+        for way, found in measured.items()
+        if math.isfinite(found.error)
+    ]

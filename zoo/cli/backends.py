@@ -7,7 +7,7 @@ import typer
 Backend = Annotated[
     str,
     typer.Option(
-        help="What runs the network: torch, onnx or openvino; auto is the fastest that `colorzoo bench` found here."
+        help="What runs the network: torch, onnx or openvino; auto is the best that `colorzoo bench` found here."
     ),
 ]
 Dtype = Annotated[

@@ -49,8 +49,8 @@ def bench(
     """Measure models' speed and memory against limits taken in the same run.
 
     What was measured is kept on this machine: from then on `auto` uses the fastest way to run each model whose colours
-    stay close to those of torch in float32. Ctrl-C or SIGTERM ends early; what was measured by then is shown and
-    written.
+    stay close to those of torch in float32, or one that is truer and at most a tenth slower. Ctrl-C or SIGTERM ends
+    early; what was measured by then is shown and written.
     """
     if out is not None:
         _check(out)
