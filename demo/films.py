@@ -156,6 +156,8 @@ def colorize_one(
 
 def in_words(progress: Progress) -> str:
     """How far a model is: frames, frames a second and the time that is left."""
+    if not progress.done:
+        return "looking for its scenes"
     words = [f"{progress.done} of {progress.total} frames" if progress.total else f"{progress.done} frames"]
     words.append(f"{progress.rate:.0f} a second" if progress.rate >= 1 else "less than 1 a second")
     if progress.left is not None:

@@ -148,6 +148,7 @@ def test_progress_is_told_in_lines_where_there_is_no_terminal(tmp_path: Path, mo
     assert re.fullmatch(r"3/4 frames, [\d.]+ a second, 0:00 left", lines[2])
     assert _line(Progress(100, 4000, 2.0)) == "100/4000 frames, 2.0 a second, 32:30 left"
     assert _line(Progress(7, None, 3.0)) == "7 frames, 3.0 a second"
+    assert _line(Progress(0, 4000, 0.0)) == "looking for its scenes"
 
 
 def test_hints_and_references_are_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,7 @@ def test_progress_is_told_while_a_model_works(tmp_path: Path) -> None:
         (Progress(120, 240, 20.4), "120 of 240 frames · 20 a second · 6 s left"),
         (Progress(10, 1510, 10.0), "10 of 1510 frames · 10 a second · 2 min 30 s left"),
         (Progress(3, None, 0.5), "3 frames · less than 1 a second"),
+        (Progress(0, 240, 0.0), "looking for its scenes"),
     ],
 )
 def test_progress_in_words(progress: Progress, words: str) -> None:

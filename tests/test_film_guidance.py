@@ -304,6 +304,20 @@ def stop_after(frames: int) -> Callable[[Progress], None]:
     return progress
 
 
+def test_it_can_be_cancelled_while_scenes_are_looked_for(source: Path, model: Orange, tmp_path: Path) -> None:
+    seen = []
+
+    def stop(at: Progress) -> None:
+        seen.append(at)
+        if len(seen) == 4:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        colorize_video(source, tmp_path / "out.mkv", model=model, progress=stop, **GUIDANCE["hints"], **FAST)
+    assert seen == [Progress(0, sum(LENGTHS), 0.0)] * 4
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("target", ["out.mkv", "out"])
 @pytest.mark.parametrize("done", [6, 17, 30])
 @pytest.mark.parametrize("guidance", ["hints", "variant"])

@@ -254,13 +254,13 @@ class _Bar:
         self._told = time.monotonic()
 
     def __call__(self, at: "Progress") -> None:
-        if self._on_terminal:
+        if self._on_terminal and at.done:
             if not self._bar.n:
                 self._bar.initial = at.done - 1  # of an earlier run, which says nothing of this one's speed
                 self._bar.n = at.done - 1
             self._bar.total = at.total
             self._bar.update(at.done - self._bar.n)
-        elif time.monotonic() - self._told > _SECONDS:
+        elif not self._on_terminal and time.monotonic() - self._told > _SECONDS:
             self._told = time.monotonic()
             typer.echo(_line(at), err=True)
 
@@ -269,6 +269,8 @@ class _Bar:
 
 
 def _line(at: "Progress") -> str:
+    if not at.done:
+        return "looking for its scenes"
     total = "" if at.total is None else f"/{at.total}"
     left = "" if at.left is None else f", {int(at.left) // 60}:{int(at.left) % 60:02d} left"
     return f"{at.done}{total} frames, {at.rate:.1f} a second{left}"

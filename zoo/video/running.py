@@ -26,7 +26,7 @@ class Progress:
     """How far a film is.
 
     Attributes:
-        done: Frames that are done, those of an earlier run too.
+        done: Frames that are done, those of an earlier run too; 0 while the film is looked through for its scenes.
         total: How many there will be, where that is known; an estimate.
         rate: Frames a second of this run.
     """

@@ -87,7 +87,7 @@ def colorize_segment(
         preset: Likewise.
         suffix: Of the film that will be joined, since that chooses the encoder.
         force: Replace a part that was made otherwise.
-        progress: Called after every frame.
+        progress: Called after every frame, and before the first one while scenes are looked for.
 
     Returns:
         What was done; of a part that was there, what was done then.
@@ -119,7 +119,7 @@ def colorize_segment(
                 out = parts.PartSink(target, stretch, segment.span, quality, [""], made, suffix)
                 try:
                     with _stretch(place, segment, look, seeks) as first:
-                        (plan,) = surveying.survey(first, [look], interval, own, start)
+                        (plan,) = surveying.survey(first, [look], interval, own, start, progress)
                     report = Run(stretch, out, [Colors(look, interval, plan)], False, progress).all(resume=False)
                 except _ElsewhereError as elsewhere:
                     if seeks:

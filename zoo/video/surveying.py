@@ -5,7 +5,7 @@ which that much is coloured. What is kept of a scene are its key frames, small, 
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -18,7 +18,7 @@ from zoo.reference import Reference
 from zoo.video import guiding, marks, motion
 from zoo.video.guiding import Plan, Touch
 from zoo.video.pacing import Pace, Sight, of_8_bits
-from zoo.video.running import Look
+from zoo.video.running import Look, Progress
 from zoo.video.source import Broken, Shot, Source
 from zoo.video.told import Told
 
@@ -26,7 +26,14 @@ REACH = 1024  # key frames, through which hints are carried back: some minutes
 TOLERANCE = 6e-4  # seconds; many films round times to thousandths
 
 
-def survey(source: Source, looks: Sequence[Look], interval: int | None, told: Told, start: float) -> list[Plan | None]:
+def survey(
+    source: Source,
+    looks: Sequence[Look],
+    interval: int | None,
+    told: Told,
+    start: float,
+    tell: Callable[[Progress], None] | None = None,
+) -> list[Plan | None]:
     """What was told, for each look by the frames that it is for; None where nothing was.
 
     Args:
@@ -35,6 +42,7 @@ def survey(source: Source, looks: Sequence[Look], interval: int | None, told: To
         interval: As of `zoo.video.coloring.FilmColorizer`.
         told: What was told.
         start: When the source begins, in seconds of the film.
+        tell: Called at every frame; an exception that it raises comes out of here.
 
     Raises:
         OptionError: A moment at which there is no frame, or hints that do not fit it.
@@ -49,6 +57,8 @@ def survey(source: Source, looks: Sequence[Look], interval: int | None, told: To
         raise _no_frame(moments[0], f"{start:g} seconds, where it is to begin, or later", source)
     ends = start
     for shot, until in _shown(source) if moments else ():
+        if tell is not None:
+            tell(Progress(0, source.total, 0.0))
         if not surveyors:
             size = (shot.plane.shape[0], shot.plane.shape[1])
             surveyors = [_Surveyor(look, size, source, interval, told) for look in looks]

@@ -107,7 +107,7 @@ def colorize_video(
             is not known here.
         force: Replace a ``dst`` that exists, and what an interrupted run has left.
         resume: Go on with what an interrupted run has left, where there is something.
-        progress: Called after every frame.
+        progress: Called after every frame, and before the first one while scenes are looked for.
 
     Returns:
         What was done.
@@ -141,7 +141,7 @@ def colorize_video(
         }
         out = _sink(target, source, span, quality, labels, settings, force)
         with source_of(path, fps, span) as first:
-            plans = surveying.survey(first, looks, keyframe_interval, guidance, float(span.start))
+            plans = surveying.survey(first, looks, keyframe_interval, guidance, float(span.start), progress)
         colors = [Colors(look, keyframe_interval, plan) for look, plan in zip(looks, plans, strict=True)]
 
         def scene_of(done: int, after: int | None) -> tuple[int | None, int]:
