@@ -3,8 +3,10 @@
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -13,7 +15,8 @@ from typer.testing import CliRunner, Result
 import zoo
 from zoo.cli import app
 from zoo.errors import ZooError
-from zoo.evaluation import evaluate, generated, results
+from zoo.evaluation import evaluate, generated, plots, results
+from zoo.evaluation.films import plots as film_plots
 from zoo.evaluation.protocol import Protocol
 
 pytest.importorskip("matplotlib")
@@ -31,6 +34,22 @@ def cards(tmp_path: Path) -> Path:
     for name in ("zoo", "demo", "training"):  # what the cards link to
         (tmp_path / name).symlink_to(ROOT / name)
     return tmp_path / "model_cards"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _each_drawn_once() -> Iterator[None]:
+    """Plots of the same results are the same, and take half of a report's time."""
+    drawn: dict[str, dict[str, bytes]] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (plots, film_plots):
+            draw = module.plots
+
+            def remembered(found: Any, *more: Any, draw: Any = draw) -> dict[str, bytes]:
+                key = repr((draw.__module__, found, more))
+                return drawn.get(key) or drawn.setdefault(key, draw(found, *more))
+
+            patch.setattr(module, "plots", remembered)
+        yield
 
 
 def call(*arguments: object) -> Result:
