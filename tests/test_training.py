@@ -18,7 +18,7 @@ import torch
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
 
-from training import data, package
+from training import data, package, record
 from training.config import DataConfig, read_config
 from training.photos import Photo, centre_crops, find_photos, make_crop
 from training.train import build, main, starting_weights
@@ -288,6 +288,7 @@ def test_resume_after_kill_gives_the_same_losses(photos: Path, tmp_path: Path) -
     subprocess.run([*base, "--out", str(cut), "--resume"], cwd=ROOT, check=True, capture_output=True)
     one, other = losses(whole), losses(cut)
     assert {s: other[s] for s in one} == one
+    assert len((cut / "log.jsonl").read_text().splitlines()) == len(other)
 
 
 def test_processes_that_do_not_see_each_other_are_refused(
@@ -306,6 +307,37 @@ def test_a_finished_run_is_not_resumed(photos: Path, tmp_path: Path, capsys: pyt
     assert main([*command, "--resume"]) == 2
     assert "complete" in capsys.readouterr().err
     assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"", bytes(20_000), b"PK" + bytes(99), None])
+def test_a_damaged_checkpoint_is_named(
+    content: bytes | None, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [str(write_config(tmp_path / "c.toml", steps=2)), "--data", str(photos), "--out", str(tmp_path / "run")]
+    assert main(command) == 0
+    file = tmp_path / "run" / "checkpoint.pt"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    assert main([*command, "--resume"]) == 2
+    said = capsys.readouterr().err
+    assert "checkpoint.pt is damaged" in said
+    assert "weights_only" not in said
+
+
+def test_a_folder_has_one_run_at_a_time_and_a_log_of_what_counts(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    command = [str(write_config(tmp_path / "c.toml", steps=3)), "--data", str(photos), "--out", str(run)]
+    with record.alone(tmp_path):  # of another folder
+        run.mkdir()
+        with record.alone(run):
+            assert main(command) == 2
+        assert "another process trains there" in capsys.readouterr().err
+        (run / "log.jsonl").write_text('{"step": 1, "loss": 9.0}\n{"step": 2, "lo')  # as a killed run leaves it
+        assert main(command) == 0
+    assert sorted(losses(run)) == [1, 2, 3]
+    assert 9.0 not in losses(run).values()
 
 
 @pytest.mark.parametrize("overrides", [["data.crops_per_photo=0"], ["train.freeze_backbone=true"]])

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -10,11 +12,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from training.config import RunConfig
 from zoo.colorizer import Colorizer
+from zoo.errors import ConfigError
+
+LINES = ("log.jsonl", "valid.jsonl")
 
 
 def provenance(config: RunConfig, model: Colorizer[Any], **known: Any) -> dict[str, Any]:
@@ -40,16 +46,42 @@ def _commit() -> str | None:
     return git.stdout.strip() or None
 
 
+@contextmanager
+def alone(run: Path) -> Iterator[None]:
+    """A context in which no other process trains in this folder; over when the process is, however it ends.
+
+    Raises:
+        ConfigError: Another one does.
+    """
+    lock = FileLock(run / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ConfigError(
+            f"{run}: another process trains there", remedy="wait for it, or choose another --out"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class Log:
     """The run's lines, curves and pictures; written by one process only.
 
     Args:
         run: The run's folder.
-        step: Where the run goes on.
+        step: Where the run goes on; what was noted of later ones, before it was killed, is taken away.
     """
 
     def __init__(self, run: Path, step: int) -> None:
         self.run = run
+        for file in (run / name for name in LINES):
+            if file.exists():
+                part = file.with_name(f"{file.name}.part")
+                kept = (line for line in file.read_text(encoding="utf-8").splitlines(True) if _step_of(line) <= step)
+                part.write_text("".join(kept), encoding="utf-8")
+                part.replace(file)
         self.writer = SummaryWriter(run / "tensorboard", purge_step=step)
 
     def line(self, file: str, entry: dict[str, float], group: str) -> None:
@@ -69,6 +101,13 @@ class Log:
     def close(self) -> None:
         """Finish the curves."""
         self.writer.close()
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except ValueError:  # it was killed while it wrote
+        return float("inf")
 
 
 class Meter:

@@ -135,7 +135,13 @@ class Trainer:
         self.turn, self.optimizers = prepared[0], list(prepared[1:])
 
     def _restore(self, optimizers: list[torch.optim.AdamW]) -> None:
-        checkpoint = torch.load(self.run / CHECKPOINT, map_location="cpu", weights_only=True)
+        file = self.run / CHECKPOINT
+        try:
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # of whatever kind damage is; what torch says advises to read it without care
+            raise ConfigError(
+                f"{file} is damaged", found=type(error).__name__, remedy="put a copy back, or train anew"
+            ) from error
         if checkpoint["photos"] != self.feed.digest or checkpoint["config"] != self._fingerprint():
             raise ConfigError(
                 f"{self.run} is a run of another configuration or other photos", remedy="start a new --out"
@@ -181,7 +187,12 @@ class Trainer:
 
         Raises:
             Interrupted: There was one.
+            ConfigError: Another process trains in the run's folder.
         """
+        with record.alone(self.run) if self.main else nullcontext():
+            return self._fit()
+
+    def _fit(self) -> dict[str, float]:
         config = self.config
         if self.main and self.step == 0:
             self._write_provenance()
