@@ -217,8 +217,12 @@ class _Strips:
     def maps(self, predict: Predict, geometry: Geometry) -> Tensor:
         """As `predict_maps`."""
         height, width = self.array.shape[:2]
-        cells = torch.cat([_average(self.compressed(n)[None], self.block) for n in range(len(self.slices))], 1)[None]
-        small = _fit_cells(cells, (height / self.block[0], width / self.block[1]), geometry)
+        cells = torch.empty(1, *(-(-side // step) for side, step in zip((height, width), self.block, strict=True)))
+        for n, strip in enumerate(self.slices):  # into one array: a small one of each strip would hold the heap apart
+            top = strip.start // self.block[0]
+            part = _average(self.compressed(n)[None], self.block)
+            cells[:, top : top + part.shape[1]] = part
+        small = _fit_cells(cells[None], (height / self.block[0], width / self.block[1]), geometry)
         return _color_maps(small, geometry, predict)[0]
 
     def painted(self, maps: Tensor, result: Array | None = None) -> Array:
