@@ -80,9 +80,14 @@ def _transformed(pixels: Array, profile: bytes, space: str) -> Array:
 
 
 def _place_for(pixels: Array) -> Array:
-    """Where a result (H, W) or (H, W, 3) is put: over the pixels, if they can be written to."""
-    place = pixels if pixels.ndim == 2 else pixels[..., :3]
-    return place if pixels.flags.writeable else np.empty(place.shape, pixels.dtype)
+    """Where a result (H, W) or (H, W, 3) is put: over the pixels, if they can be written to.
+
+    Not over inks of 8 bits: encoders that take a whole picture would make a copy without the gaps.
+    """
+    inks = pixels.shape[2:] == (4,)
+    if pixels.flags.writeable and not (inks and pixels.itemsize == 1):
+        return pixels[..., :3] if inks else pixels
+    return np.empty((*pixels.shape[:2], 3) if inks else pixels.shape, pixels.dtype)
 
 
 def _transform(pixels: Array, profile: bytes, space: str) -> Array:
