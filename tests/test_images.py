@@ -9,6 +9,7 @@ import sys
 import tracemalloc
 import zlib
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -18,7 +19,7 @@ from PIL import ExifTags, Image, ImageCms, ImageSequence, features
 
 from zoo import images
 from zoo.errors import ImageError, OptionError, ZooError
-from zoo.images import profiles, strips
+from zoo.images import deep, profiles, strips
 from zoo.images.picture import joined
 
 HEIGHT, WIDTH = 48, 64
@@ -881,18 +882,21 @@ def test_no_permission_as_any_user(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 _noise = np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8)
+_noise16 = _noise.astype(np.uint16) * 257
 _noise_image = Image.fromarray(_noise)
 WHOLE = {
     "jpeg": encoded(_noise_image, "JPEG", exif=an_exif(6), icc_profile=profiles.srgb()),
     "progressive": encoded(_noise_image, "JPEG", progressive=True),
     "png": encoded(_noise_image, "PNG", exif=an_exif(6)),
-    "png 16": imagecodecs.png_encode(_noise.astype(np.uint16) * 257),
+    "png 16": imagecodecs.png_encode(_noise16),
     "webp": encoded(_noise_image, "WEBP", exif=an_exif(6)),
     "tiff": encoded(_noise_image, "TIFF", exif=an_exif(6)),
     "tiff lzw": encoded(_noise_image, "TIFF", compression="tiff_lzw"),
     "tiff jpeg": encoded(_noise_image, "TIFF", compression="jpeg"),
-    "tiff 16": tiff(_noise.astype(np.uint16) * 257, photometric="rgb"),
-    "tiff 16 deflate": tiff(_noise.astype(np.uint16) * 257, photometric="rgb", compression="deflate", rowsperstrip=16),
+    "tiff 16": tiff(_noise16, photometric="rgb"),
+    "tiff 16 deflate": tiff(_noise16, photometric="rgb", compression="deflate", rowsperstrip=16),
+    "tiff 16 deflate strip": tiff(_noise16, photometric="rgb", compression="deflate", rowsperstrip=120),
+    "tiff 16 lzw strip": tiff(_noise16, photometric="rgb", compression="lzw", rowsperstrip=120),
     "bmp": encoded(_noise_image, "BMP"),
     "gif": encoded(_noise_image, "GIF"),
     **({"avif": encoded(_noise_image, "AVIF")} if features.check("avif") else {}),
@@ -960,15 +964,41 @@ def test_arrays_that_lie_together_are_joined_without_a_copy() -> None:
     assert joined(whole, None) is whole
 
 
-def test_deep_tiffs_of_one_strip(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [37, 64, 5])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"compression": "lzw", "predictor": True},
+        {"compression": "zlib"},
+        {"compression": "zlib", "predictor": True, "byteorder": ">"},
+        {"compression": "zstd"},
+        {"compression": "packbits"},
+        {"compression": "jpeg2000"},
+        {},
+    ],
+)
+def test_deep_tiffs_of_one_strip(rows: int, more: dict[str, Any], tmp_path: Path) -> None:
     whole = np.random.default_rng(0).integers(0, 65536, (37, 21, 4), np.uint16)
-    for more in ({"compression": "lzw", "predictor": True}, {"compression": "zlib"}, {}):
-        for rows in (37, 64, 5):
-            path = tmp_path / "a.tif"
-            tifffile.imwrite(path, whole, photometric="rgb", extrasamples=["unassalpha"], rowsperstrip=rows, **more)
-            picture = images.read(path)
-            np.testing.assert_array_equal(picture.pixels, whole[..., :3])
-            np.testing.assert_array_equal(picture.alpha, whole[..., 3])
+    picture = read(tiff(whole, photometric="rgb", extrasamples=["unassalpha"], rowsperstrip=rows, **more), tmp_path)
+    np.testing.assert_array_equal(picture.pixels, whole[..., :3])
+    np.testing.assert_array_equal(picture.alpha, whole[..., 3])
+    assert picture.pixels.flags.writeable  # so that it is painted in place
+    white_is_zero = tiff(65535 - whole[..., 0], photometric="miniswhite", rowsperstrip=rows, **more)
+    np.testing.assert_array_equal(read(white_is_zero, tmp_path).pixels, whole[..., 0])
+
+
+def test_deflated_strips_are_unpacked_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deep, "_PIECE_BYTES", 100)
+    noise = np.random.default_rng(0).integers(0, 65536, (37, 21, 3), np.uint16)
+    layout = {"shape": noise.shape, "dtype": np.uint16, "photometric": "rgb", "compression": "zlib", "rowsperstrip": 37}
+    for whole in (noise, np.full_like(noise, 40000)):  # less comes out than goes in, or more
+        packed = zlib.compress(whole.tobytes())
+        np.testing.assert_array_equal(read(tiff(iter([packed]), **layout), tmp_path).pixels, whole)
+        longer = zlib.compress(whole.tobytes() + bytes(1000))
+        np.testing.assert_array_equal(read(tiff(iter([longer]), **layout), tmp_path).pixels, whole)
+        for damaged in (packed[:-10], packed[:-1] + bytes([packed[-1] ^ 1])):  # it ends early, its checksum is wrong
+            with pytest.raises(ImageError):
+                read(tiff(iter([damaged]), **layout), tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp"])

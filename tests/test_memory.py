@@ -36,6 +36,23 @@ for name in sys.argv[1:]:
     color(name, "out-" + name)
     print(peak_resident() - before)
 """
+MAPS = """
+import torch, zoo.pipeline
+import numpy as np
+from pathlib import Path
+
+torch.set_num_threads(1)
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+array = np.full((4000, 6000), 100, np.uint8)
+predict = lambda L: torch.full((1, 2, 8, 8), 9.0)
+zoo.pipeline.predict_maps(array[:1000], predict, working_size=32, multiple_of=8)
+before = resident()
+zoo.pipeline.predict_maps(array, predict, working_size=32, multiple_of=8)
+print((resident() - before) * 4096 / array.size)
+"""
 
 
 def picture(height: int, width: int, dtype: type, channels: int) -> np.ndarray:
@@ -71,6 +88,12 @@ def test_bytes_per_pixel(tmp_path: Path) -> None:
     pixels = SIDES[0] * SIDES[1]
     found = {name: int(taken) / pixels for name, taken in zip(names, done.stdout.split(), strict=True)}
     assert {name: taken for (name, *_), most in MOST.items() if (taken := found[name]) > most} == {}, found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
+def test_nothing_of_a_strip_stays() -> None:
+    done = subprocess.run([sys.executable, "-c", MAPS], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 1  # byte a pixel; f alone takes 4
 
 
 def test_painted_in_place() -> None:

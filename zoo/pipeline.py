@@ -22,6 +22,7 @@ Predict = Callable[[Tensor], Tensor]  # L (N, 1, h, w) in [0, 100] -> ab (N, 2, 
 Array = npt.NDArray[Any]
 
 _STRIP_PIXELS = 1 << 18  # large enough for torch's overhead, small enough for the cache
+_KEPT_BYTES = 31 << 20  # of free memory; from more than 32 MB at once glibc learns nothing
 _LONG_SIDE = 8  # times the working size, for very long pictures
 _GAP = 2  # how much of a reduction is left to the antialiased filter after averaging whole blocks
 _HAIR = 1e-3  # by how much a float picture may leave [0, 1]
@@ -209,6 +210,7 @@ class _Strips:
     """A picture in strips of rows, and what is made of each."""
 
     def __init__(self, array: Array, block: tuple[int, int] = (1, 1)) -> None:
+        torch.empty(_KEPT_BYTES, dtype=torch.uint8)  # glibc keeps what it once saw freed: no strip has to fetch it anew
         self.array, self.block = array, block
         self.slices = slices = _strips(array.shape[0], array.shape[1], block[0])
         # small pictures keep what was made of them; of large ones it is made twice, which costs less than storing it
@@ -217,8 +219,12 @@ class _Strips:
     def maps(self, predict: Predict, geometry: Geometry) -> Tensor:
         """As `predict_maps`."""
         height, width = self.array.shape[:2]
-        cells = torch.cat([_average(self.compressed(n)[None], self.block) for n in range(len(self.slices))], 1)[None]
-        small = _fit_cells(cells, (height / self.block[0], width / self.block[1]), geometry)
+        cells = torch.empty(1, *(-(-side // step) for side, step in zip((height, width), self.block, strict=True)))
+        for n, strip in enumerate(self.slices):  # into one array: small ones would lie between holes in the heap
+            top = strip.start // self.block[0]
+            part = _average(self.compressed(n)[None], self.block)
+            cells[:, top : top + part.shape[1]] = part
+        small = _fit_cells(cells[None], (height / self.block[0], width / self.block[1]), geometry)
         return _color_maps(small, geometry, predict)[0]
 
     def painted(self, maps: Tensor, result: Array | None = None) -> Array:

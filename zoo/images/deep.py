@@ -2,6 +2,8 @@
 
 import os
 import struct
+import sys
+import zlib
 from typing import IO, Any
 
 import imagecodecs
@@ -14,6 +16,9 @@ from zoo.images.strips import strips
 Array = npt.NDArray[Any]
 
 _READ_BYTES = 1 << 24  # of compressed data, ahead of the decoder; tifffile takes sixteen times as much
+_PIECE_BYTES = 1 << 20  # that are unpacked at once
+_DEFLATE = (8, 32946, 50013)  # compressions of a TIFF
+_STREAMS = (*_DEFLATE, 5, 32773, 34925, 50000)  # LZW, PackBits, LZMA, Zstandard
 
 
 def grey(values: Array, name: str) -> npt.NDArray[np.uint16]:
@@ -63,7 +68,7 @@ def late_exif(file: IO[bytes]) -> bytes | None:
 
 
 def tiff_arrays(page: Any, name: str) -> tuple[Array, Array | None]:
-    """Pixels, uint16, (H, W), (H, W, 3) or CMYK (H, W, 4), and alpha, of a tifffile page; views of what it holds."""
+    """Pixels, uint16, (H, W), (H, W, 3) or CMYK (H, W, 4), and alpha, of a tifffile page: views of one array."""
     colors = {0: 1, 1: 1, 2: 3, 5: 4}.get(page.photometric)
     samples = page.samplesperpixel
     if colors is None or not colors <= samples <= 6 or page.imagedepth != 1 or page.sampleformat not in (1, 3):
@@ -83,7 +88,7 @@ def tiff_arrays(page: Any, name: str) -> tuple[Array, Array | None]:
         planes = grey(planes, name)
     elif page.bitspersample != 16:
         planes = _scaled(planes, 65535 / (2**page.bitspersample - 1))
-    planes = planes.astype(np.uint16, copy=False)
+    planes = planes.astype(np.uint16, copy=not planes.flags.writeable)
     color = planes[:colors]
     if page.photometric == 0:  # white is zero
         np.subtract(65535, color, out=color)
@@ -97,12 +102,58 @@ def tiff_arrays(page: Any, name: str) -> tuple[Array, Array | None]:
 def _stored(page: Any) -> Array:
     """The samples of a tifffile page, (planes, 1, H, W, samples of each)."""
     if len(page.dataoffsets) == 1 and page.compression != 1:  # the only strip is all of it: no copy is needed
+        if (strip := _only_strip(page)) is not None:
+            return strip
         decoded, *_ = next(page.segments())
         if decoded is not None and decoded.shape == page.shaped[1:]:
             whole: Array = decoded[None]
             return whole
     stored: Array = page.asarray(squeeze=False, buffersize=_READ_BYTES)
     return stored
+
+
+def _only_strip(page: Any) -> Array | None:
+    """As `_stored`, of a page of one strip of whole integers packed as bytes are; None for others.
+
+    It is unpacked to where it stays. tifffile gives bytes, which cannot be painted or changed without a copy.
+    """
+    whole = page.dtype.kind == "u" and page.bitspersample == 8 * page.dtype.itemsize
+    if page.compression not in _STREAMS or not whole or page.is_tiled or page.fillorder != 1 or page.predictor > 2:
+        return None
+    stored: Array = np.empty(page.shaped, page.dtype)
+    room = stored.reshape(-1).view(np.uint8)
+    file, size = page.parent.filehandle, page.databytecounts[0]
+    file.seek(page.dataoffsets[0])
+    if page.compression in _DEFLATE:
+        filled = _inflate(file, size, room)
+    else:
+        import tifffile
+
+        filled = len(tifffile.TIFF.DECOMPRESSORS[page.compression](file.read(size), out=room.data))
+    if filled < room.size:
+        raise ValueError(f"the only strip ends after {filled} of {room.size} bytes")
+    if (page.parent.byteorder == "<") != (sys.byteorder == "little"):
+        stored.byteswap(inplace=True)
+    if page.predictor == 2:
+        imagecodecs.delta_decode(stored, axis=-2, out=stored)
+    return stored
+
+
+def _inflate(file: Any, size: int, room: npt.NDArray[np.uint8]) -> int:
+    """Unpack ``size`` bytes into ``room``, piece by piece: they are never held as a whole. How many came.
+
+    Raises:
+        zlib.error: They are damaged.
+    """
+    stream, filled, end = zlib.decompressobj(), 0, file.tell() + size
+    while not stream.eof and filled <= room.size:
+        data = stream.unconsumed_tail or file.read(min(_PIECE_BYTES, end - file.tell()))
+        part = stream.decompress(data, _PIECE_BYTES)
+        if not data and not part:
+            break
+        room[filled : filled + len(part)] = np.frombuffer(part, np.uint8)[: room.size - filled]
+        filled += len(part)
+    return filled
 
 
 def _divide(color: npt.NDArray[np.uint16], alpha: npt.NDArray[np.uint16]) -> None:

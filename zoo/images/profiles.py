@@ -73,15 +73,21 @@ def _looked_up(table: Array, pixels: Array) -> Array:
 
 def _transformed(pixels: Array, profile: bytes, space: str) -> Array:
     height, width = pixels.shape[:2]
-    result = np.empty((height, width, 3), pixels.dtype) if space == "cmyk" else _place_for(pixels)
+    result = _place_for(pixels)
     for rows in strips(height, width, _TRANSFORM_PIXELS):
         result[rows] = _transform(pixels[rows], profile, space)
     return result
 
 
 def _place_for(pixels: Array) -> Array:
-    """Where a result of the same shape is put."""
-    return pixels if pixels.flags.writeable else np.empty_like(pixels)
+    """Where a result (H, W) or (H, W, 3) is put: over the pixels, if they can be written to.
+
+    Not over inks of 8 bits: encoders that take a whole picture would make a copy without the gaps.
+    """
+    inks = pixels.shape[2:] == (4,)
+    if pixels.flags.writeable and not (inks and pixels.itemsize == 1):
+        return pixels[..., :3] if inks else pixels
+    return np.empty((*pixels.shape[:2], 3) if inks else pixels.shape, pixels.dtype)
 
 
 def _transform(pixels: Array, profile: bytes, space: str) -> Array:
@@ -124,7 +130,7 @@ def _grey_table(profile: bytes, space: str, itemsize: int) -> Array | None:
 
 def _mixed_inks(cmyk: Array) -> Array:
     top = np.iinfo(cmyk.dtype).max
-    rgb = np.empty((*cmyk.shape[:2], 3), cmyk.dtype)
+    rgb = _place_for(cmyk)
     for rows in strips(*cmyk.shape[:2]):
         light = top - cmyk[rows, :, 3:].astype(np.uint32)
         rgb[rows] = ((top - cmyk[rows, :, :3]) * light + top // 2) // top
