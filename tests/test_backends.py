@@ -1,10 +1,12 @@
 """Networks on torch, onnxruntime and OpenVINO: equal answers, the choice between them, and what is refused."""
 
 import importlib.util
+import logging
 import pickle
 import subprocess
 import sys
 import threading
+import time
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
@@ -249,20 +251,62 @@ def test_several_threads_at_once() -> None:
     model = backends.attach(_model("regression"), "openvino", "float32")
     inputs = [torch.full((1, 1, 32, 32), float(n)) for n in range(8)]
     expected = [_raw(model, L)["output"] for L in inputs]
-    wrong: list[int] = []
 
     def work(n: int) -> None:
-        wrong.extend(n for _ in range(5) if not torch.equal(_raw(model, inputs[n])["output"], expected[n]))
+        for _ in range(5):
+            assert torch.equal(_raw(model, inputs[n])["output"], expected[n])
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    assert _in_threads(8, work) == []
+
+
+def _in_threads(count: int, work: Callable[[int], object]) -> list[Exception]:
+    """What goes wrong when so many threads work at once."""
+    wrong: list[Exception] = []
+    start = threading.Barrier(count)
+
+    def run(n: int) -> None:
+        start.wait()
+        try:
+            work(n)
+        except Exception as error:  # failed assertions too
+            wrong.append(error)
+
+    threads = [threading.Thread(target=run, args=(n,)) for n in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not wrong
+    return wrong
 
 
 # The cache
+
+
+def test_several_models_can_be_loaded_at_once() -> None:
+    models = [_model("regression") for _ in range(4)]
+    for n, model in enumerate(models):  # whose files are not the same
+        with torch.no_grad():
+            next(model.parameters()).add_(n)
+    assert _in_threads(4, lambda n: backends.attach(models[n], "onnx", "float32")) == []
+    assert all(model.runner is not None for model in models)
+
+
+def test_the_root_logger_is_as_before_when_several_are_quantized() -> None:
+    root = logging.getLogger()
+    before = root.level
+    inside = threading.Event()
+
+    def work(n: int) -> None:
+        if n == 1:
+            inside.wait(5)
+        with quantizing._quiet():
+            inside.set()
+            time.sleep(0.05 * (n + 1))
+
+    assert _in_threads(2, work) == []
+    after = root.level
+    root.setLevel(before)
+    assert after == before
 
 
 def test_the_second_load_exports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ _MEANING = {
     "input": "L: lightness of CIE Lab (D65), float32 (n, 1, h, w) in [0, 100]; h and w are multiples of multiple_of",
     "output": "what the model's forward() gives: colours a, b in Lab units, or logits over colour bins, (n, c, h', w')",
 }
+# A lock: torch's exporter, the filters of warnings and the level of the root logger are the whole process's.
+ONE_AT_A_TIME = threading.RLock()
 Run = Callable[[npt.NDArray[np.float32]], dict[str, npt.NDArray[np.float32]]]
 
 
@@ -70,7 +73,7 @@ def to_onnx(model: Colorizer[Any], opset: int = OPSET) -> bytes:
             name: {0: "n"} | ({2: f"h_{name}", 3: f"w_{name}"} if tensor.ndim == 4 else {})
             for name, tensor in outputs.items()
         }
-        with warnings.catch_warnings(), torch.no_grad():
+        with ONE_AT_A_TIME, warnings.catch_warnings(), torch.no_grad():
             # The exporter by tracing is the one that is quick with dynamic sizes (seconds; the other, which is to
             # replace it, took over ten minutes). What its warnings are about, sizes taken for constants, `check` finds.
             warnings.simplefilter("ignore")

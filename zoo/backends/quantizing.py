@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo import pipeline
-from zoo.backends.export import INPUT
+from zoo.backends.export import INPUT, ONE_AT_A_TIME
 from zoo.colorizer import Colorizer
 from zoo.errors import OptionError
 
@@ -133,9 +133,10 @@ def _network_input(model: Colorizer[Any], picture: Picture) -> npt.NDArray[np.fl
 def _quiet() -> Iterator[None]:
     """Without onnxruntime's advice, which it logs by the root logger."""
     root = logging.getLogger()
-    before = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(before)
+    with ONE_AT_A_TIME:
+        before = root.level
+        root.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            root.setLevel(before)
