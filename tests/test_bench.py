@@ -219,6 +219,58 @@ def test_an_interrupt_loses_nothing(number: int, monkeypatch: pytest.MonkeyPatch
     assert "interrupted" in out.with_suffix(".md").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("small", "here")
+def test_inputs_that_cannot_be_made_are_rows_and_the_rest_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    grey_jpeg = subjects.grey_jpeg
+
+    def full(path: Path, size: tuple[int, int], seed: int = 0) -> Path:
+        if size == TINY["12 MP"]:
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        return grey_jpeg(path, size, seed)
+
+    monkeypatch.setattr(ways, "of", lambda _: ([Way("torch", "float32")], {}))
+    monkeypatch.setattr(subjects, "grey_jpeg", full)
+    monkeypatch.setattr(subjects, "clip", lambda path, *_: full(path, TINY["12 MP"]))
+    out = tmp_path / "f.json"
+    done = call("grayscale", "--quick", "--threads", "1", "--no-page", "--out", out)
+    assert done.exit_code == 0, done.output
+    speed = results.read(out)
+    failed = [row for row in speed.rows if row.error]
+    assert {(row.kind, row.size) for row in failed} == {
+        *((kind, "12 MP") for kind in (results.FILE, results.STAGES, results.MEMORY)),
+        (results.FILM, ""),
+    }
+    assert all("No space left on device" in str(row.error) for row in failed)
+    assert all(speed.median(results.FILE, size=size, subject="") for size in ("256 px", "48 MP"))
+    assert list(speed.find(results.START))
+
+
+@pytest.mark.usefixtures("small", "here")
+@pytest.mark.parametrize("writable", [True, False])
+def test_what_was_measured_before_a_fault_is_written(
+    writable: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    out = tmp_path / "f.json"
+
+    def fault(_: int) -> dict[str, timing.Times]:
+        if not writable:
+            out.mkdir()
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(ways, "of", lambda _: ([Way("torch", "float32")], {}))
+    monkeypatch.setattr(processes, "start_times", fault)
+    done = call("grayscale", "--quick", "--threads", "1", "--no-page", "--photos", "0", "--out", out)
+    assert str(done.exception) == "a fault"
+    text = out.read_text(encoding="utf-8") if writable else done.stdout[done.stdout.index("\n{") :]
+    assert json.loads(text)["complete"] is False
+    assert '"kind": "forward"' in text
+    assert "WAYS TO RUN THE NETWORK" in done.stdout
+    assert writable or "cannot be written" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -254,20 +254,23 @@ class _OfModel:
             pixels = SIZES[size][0] * SIZES[size][1]
             ways_here = [way for way in models if way == self.chosen or pixels < self.settings.alone]
             self._say(f"{size} JPEG, file to file, threads: {threads}")
-            source, target = self._source(size), self.folder / "color.jpg"
-            jobs: Jobs = [
-                (
-                    self._row(results.FILE, way, size=size, threads=threads),
-                    partial(models[way].seconds, "file", source, target),
-                )
-                for way in ways_here
-            ]
-            row = self._row(results.FILE, subject=results.PILLOW, size=size, threads=threads)
+            row = self._row(results.FILE, size=size, threads=threads)
+            jobs: Jobs = []
             with self._failing_as(row):
-                models[self.chosen].seconds("file", source, target)
-                with Image.open(target) as made:
-                    colored = Image.fromarray(np.asarray(made))
-                jobs.append((row, partial(seconds_of, limits.pillow(source, target, colored))))
+                source, target = self._source(size), self.folder / "color.jpg"
+                jobs = [
+                    (
+                        replace(row, backend=way.backend, dtype=way.dtype),
+                        partial(models[way].seconds, "file", source, target),
+                    )
+                    for way in ways_here
+                ]
+                row = replace(row, subject=results.PILLOW)
+                with self._failing_as(row):
+                    models[self.chosen].seconds("file", source, target)
+                    with Image.open(target) as made:
+                        colored = Image.fromarray(np.asarray(made))
+                    jobs.append((row, partial(seconds_of, limits.pillow(source, target, colored))))
             self._time(jobs)
 
     def _stages(self, models: Models, threads: int) -> None:
@@ -284,9 +287,7 @@ class _OfModel:
             film = self.settings.video
             if film is None:
                 self._say("making a film")
-                film = self.folder / "clip.mp4"
-                if not film.exists():
-                    subjects.clip(film, self.settings.frames, self.settings.frame)
+                film = self._made("clip.mp4", subjects.clip, self.settings.frames, self.settings.frame)
             self._say("film, and a plain transcode of it")
             target = self.folder / "film.mp4"
             frames = limits.transcode(film, target)
@@ -336,8 +337,18 @@ class _OfModel:
         return (row for row in self.rows if row.kind == kind and row.model == self.name)
 
     def _source(self, size: str) -> Path:
-        path = self.folder / f"{size.replace(' ', '')}.jpg"
-        return path if path.exists() else subjects.grey_jpeg(path, SIZES[size])
+        return self._made(f"{size.replace(' ', '')}.jpg", subjects.grey_jpeg, SIZES[size])
+
+    def _made(self, name: str, make: Callable[..., Path], *about: Any) -> Path:
+        """The file of this name, made if it is not there; on a full disk none is left half."""
+        path = self.folder / name
+        if not path.exists():
+            part = path.with_name(f"part-{name}")
+            try:
+                make(part, *about).replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+        return path
 
 
 def _about(model: Colorizer[Any]) -> dict[str, Any]:
