@@ -399,11 +399,35 @@ def test_auto_takes_the_fastest_that_is_true(weighed: Colorizer[Any], without: C
 def test_measurements_are_of_this_setting(weighed: Colorizer[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     path = backends.keep(KEY, [Measured("onnx", "float32", 1.0, 0.0)])
     assert backends.choose(weighed) == ("onnx", "float32")
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    monkeypatch.setattr(kinds, "versions", lambda: {"torch": "1"})
     assert backends.choose(weighed) == ("torch", "float32")
     monkeypatch.undo()
     monkeypatch.setattr(choice, "folder", lambda: path.parent.parent)
     path.write_text("{", encoding="utf-8")
+    assert backends.choose(weighed) == ("torch", "float32")
+
+
+def test_the_nearest_number_of_threads_counts_where_nothing_else_was_measured(
+    weighed: Colorizer[Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def with_threads(number: int) -> None:
+        monkeypatch.setattr(torch, "get_num_threads", lambda: number)
+
+    with_threads(8)
+    eight = backends.keep(KEY, [Measured("onnx", "float32", 1.0, 0.0)])
+    with_threads(1)  # as a worker of `batch` has
+    assert backends.choose(weighed) == ("onnx", "float32")
+    with_threads(3)
+    three = backends.keep(KEY, [Measured("openvino", "float32", 9.0, 0.0)])
+    assert len({eight, three}) == 2
+    for number, backend in ((1, "openvino"), (3, "openvino"), (5, "openvino"), (6, "onnx"), (77, "onnx")):
+        with_threads(number)
+        assert backends.choose(weighed)[0] == backend, number
+    three.write_text("{", encoding="utf-8")
+    with_threads(3)
+    assert backends.choose(weighed) == ("onnx", "float32")
+    assert "damaged" in caplog.text
+    backends.keep(KEY, [Measured("torch", "float32", 9.0, 0.0)])
     assert backends.choose(weighed) == ("torch", "float32")
 
 
