@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 import zoo
 from zoo import backends, contract, registry
-from zoo.backends import choice, export, files, kinds, likeness, network, quantizing
+from zoo.backends import choice, export, files, kinds, likeness, network, photos, publish, quantizing
 from zoo.backends.choice import Measured
 from zoo.cli import app
 from zoo.colorizer import Colorizer
@@ -170,8 +170,8 @@ def test_other_weights_and_training_bring_torch_back() -> None:
 
 @pytest.mark.parametrize("backend", ["onnx", "openvino"])
 def test_int8_runs_and_is_near(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    photos = quantizing.photos()[:3]
-    monkeypatch.setattr(quantizing, "photos", lambda: photos)
+    few = photos.calibration()[:3]
+    monkeypatch.setattr(photos, "calibration", lambda: few)
     model = _model("regression")
     model.spec = replace(model.spec, working_size=64)
     L = torch.rand(1, 1, 64, 64) * 100
@@ -179,6 +179,18 @@ def test_int8_runs_and_is_near(backend: str, monkeypatch: pytest.MonkeyPatch) ->
     backends.attach(model, backend, "int8")
     found = _raw(model, L)["output"]
     assert 0 < (found - expected).abs().max() < 0.3 * expected.abs().max()
+
+
+def test_int8_is_calibrated_on_others_than_it_is_judged_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = [photos.small(picture) for picture in photos.calibration()]
+    apart = [np.abs(one[:64, :64].astype(int) - other[:64, :64]).mean() for one in small for other in photos.judged()]
+    assert min(apart) > 5
+    asked: list[Any] = []
+    monkeypatch.setattr(publish, "fidelity", lambda one, other, pictures: asked.extend(pictures) or 0.1)
+    own = np.zeros((64, 64, 3), np.uint8)
+    publish.export(_model("regression"), tmp_path / "x.onnx", "onnx", dtype="int8", pictures=iter([own]))
+    assert len(asked) == len(photos.JUDGED)
+    assert all(np.array_equal(one, other) for one, other in zip(asked, photos.judged(), strict=True))
 
 
 def test_a_network_without_convolutions_to_quantize_is_refused() -> None:

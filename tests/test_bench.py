@@ -21,6 +21,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from zoo import backends, hub, loading
+from zoo.backends import likeness, photos
 from zoo.bench import children, limits, processes, settings, stages, subjects, timing, ways
 from zoo.bench.ways import Found, Way
 from zoo.cli import app
@@ -589,7 +590,7 @@ def test_the_fastest_way_that_is_near_enough_is_chosen() -> None:
         Way("onnx", "int8"): Found(0.005, 0.8),
         Way("openvino", "int8"): Found(0.004, 0.5),
     }
-    chosen, why = ways.choose(measured)
+    chosen, why = ways.choose("", measured)
     assert chosen == ("onnx", "float32")
     assert why == {
         "torch float32": "slower: 20.00 ms, against 10.00",
@@ -605,12 +606,28 @@ def test_a_way_that_is_hardly_faster_does_not_cost_colors() -> None:
         Way("openvino", "bfloat16"): Found(0.0105, 0.04),  # no worse to the eye, and faster
         Way("openvino", "int8"): Found(0.0100, 0.3),
     }
-    chosen, why = ways.choose(measured)
+    chosen, why = ways.choose("", measured)
     assert chosen == ("openvino", "bfloat16")
     assert why["openvino int8"] == "hardly faster, and less true: 10.00 ms, against 10.50"
     assert why["openvino float32"] == "slower: 10.90 ms, against 10.50"
-    chosen, _ = ways.choose(measured | {Way("openvino", "int8"): Found(0.0095, 0.3)})
+    chosen, _ = ways.choose("", measured | {Way("openvino", "int8"): Found(0.0095, 0.3)})
     assert chosen == ("openvino", "int8")
+
+
+def test_a_way_that_is_far_off_on_record_is_not_chosen(tiny: Colorizer[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    key = backends.key_of(tiny)
+    table = {"made.up": {"sha256": key, "openvino": {"bfloat16": 0.6211}}}
+    monkeypatch.setattr(likeness, "_records", lambda: table)
+    measured = {
+        Way("torch", "float32"): Found(0.020, 0.0),
+        Way("openvino", "bfloat16"): Found(0.005, 0.459),
+    }
+    chosen, why = ways.choose(key, measured)
+    assert ways.remember(tiny, measured) == chosen == ("torch", "float32")
+    assert why == {"openvino bfloat16": "CIEDE2000 0.62 on record of these weights, not below 0.5"}
+    assert backends.choose(tiny, dtype="bfloat16") == ("openvino", "bfloat16")  # asked for by name
+    assert ways.choose("of other weights", measured)[0] == ("openvino", "bfloat16")
+    assert ways.choose(key, {Way("openvino", "bfloat16"): Found(0.005, 0.459)})[0] is None
 
 
 def test_what_is_remembered_is_what_auto_takes(tiny: Colorizer[Any]) -> None:
@@ -619,7 +636,7 @@ def test_what_is_remembered_is_what_auto_takes(tiny: Colorizer[Any]) -> None:
         Way("torch", "bfloat16"): Found(0.005, 0.6),
         Way("onnx", "int8"): Found(0.0095, 0.3),
     }
-    assert ways.remember(tiny, measured) == ways.choose(measured)[0] == ("torch", "float32")
+    assert ways.remember(tiny, measured) == ways.choose(backends.key_of(tiny), measured)[0] == ("torch", "float32")
 
 
 def test_own_pictures_are_made_small(tmp_path: Path) -> None:
@@ -629,4 +646,4 @@ def test_own_pictures_are_made_small(tmp_path: Path) -> None:
     assert large.shape == (209, 314, 3)
     assert grey.shape == (20, 30, 3)
     assert len(subjects.true_pictures(tmp_path, 1)) == 1
-    assert len(subjects.true_pictures(None, 9)) == len(subjects.PACKAGED)
+    assert len(subjects.true_pictures(None, 9)) == len(photos.JUDGED)

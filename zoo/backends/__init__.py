@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from zoo.backends import choice, kinds
-from zoo.backends.choice import Measured, best, choose, keep, key_of, measured
+from zoo.backends.choice import Measured, best, choose, is_true, keep, key_of, measured
 from zoo.backends.kinds import DTYPES
 from zoo.backends.likeness import BOUND, fidelity, recorded
 from zoo.colorizer import Colorizer
@@ -29,6 +29,7 @@ __all__ = [
     "candidates",
     "choose",
     "fidelity",
+    "is_true",
     "keep",
     "key_of",
     "measured",

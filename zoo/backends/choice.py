@@ -108,10 +108,9 @@ def keep(key: str, found: Sequence[Measured]) -> Path:
 def choose(model: Colorizer[Any], backend: str = kinds.AUTO, dtype: str = kinds.AUTO) -> tuple[str, str]:
     """The backend and the dtype that a model shall run on.
 
-    ``auto`` is the `best` of what `measured` knows, is installed, and lies below `BOUND` from torch in float32. Where
-    nothing was measured with this number of threads, what was measured here with the nearest other number counts.
-    Where nothing was measured, or torch is asked for, it is torch, in bfloat16 where the CPU has it and the weights'
-    record allows it.
+    ``auto`` is the `best` of what `measured` knows, is installed, and `is_true`. Where nothing was measured with this
+    number of threads, what was measured here with the nearest other number counts. Where nothing was measured at all,
+    or torch is asked for, it is torch, in bfloat16 where the CPU has it and the weights' record allows it.
 
     Args:
         model: Where it lies decides too: only torch runs elsewhere than on the CPU.
@@ -153,13 +152,24 @@ def _best_here(key: str, backend: str, dtype: str) -> tuple[str, str] | None:
         if one.backend in (kinds.DTYPES if backend == kinds.AUTO else (backend,))
         and one.dtype in (kinds.DTYPES[one.backend] if dtype == kinds.AUTO else (dtype,))
         and math.isfinite(one.milliseconds)
-        and (one.delta_e < BOUND or one.dtype == dtype)  # who names a dtype has accepted it
+        and (one.dtype == dtype or is_true(key, one))  # who names a dtype has accepted it
         and not kinds.missing(one.backend, one.dtype)
     ]
     if not fitting:
         return None
     found = best(fitting)
     return found.backend, found.dtype
+
+
+def is_true(key: str, found: Measured) -> bool:
+    """Whether a way's colours are near enough to those of torch in float32: here, and on record if they are recorded.
+
+    Args:
+        key: Of the weights, as `key_of` gives it.
+        found: What was measured here.
+    """
+    on_record = recorded(key, found.backend, found.dtype)
+    return found.delta_e < BOUND and (on_record is None or on_record < BOUND)
 
 
 def best(measured: Sequence[Measured]) -> Measured:

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from zoo import loading
-from zoo.backends import BOUND
+from zoo.backends import BOUND, key_of, photos
 from zoo.bench import children, limits, processes, subjects, ways
 from zoo.bench.children import Child
 from zoo.bench.settings import SIZES, Settings, cores, unique
@@ -59,6 +59,7 @@ class Bench:
         self._machine = cost.machine() | {"cores": cores()}
         self._rows: list[Row] = []
         self._models: dict[str, dict[str, Any]] = {}
+        self._keys: dict[str, str] = {}
         self._started = time.monotonic()
         self._pictures = subjects.true_pictures(settings.pictures, settings.most_pictures)
         if settings.video is not None:
@@ -69,7 +70,7 @@ class Bench:
             model = loading.load(name, backend="torch")
             times = (round(time.perf_counter() - start, 6),)
             self._rows.append(Row(kind=results.LOAD, model=name, times=times))
-            self._models[name] = _about(model)
+            self._models[name], self._keys[name] = _about(model), key_of(model)
 
     def run(self) -> Speed:
         """Measure all; an interrupt by Ctrl-C ends it, with what there is by then."""
@@ -95,7 +96,7 @@ class Bench:
             "film": s.video.name if s.video else f"{s.frame[0]} x {s.frame[1]}, {s.frames} frames",
             "fidelity": f"{len(self._pictures)} photos of {s.pictures.name}"
             if s.pictures
-            else f"{len(self._pictures)} photos packaged with scikit-image ({', '.join(subjects.PACKAGED)})",
+            else f"{len(self._pictures)} photos packaged with scikit-image ({', '.join(photos.JUDGED)})",
             "limit": BOUND,
         }
         run = {
@@ -122,7 +123,7 @@ class _OfModel:
     """What is measured of one model."""
 
     def __init__(self, bench: Bench, name: str, folder: Path) -> None:
-        self.name, self.folder = name, folder
+        self.name, self.key, self.folder = name, bench._keys[name], folder
         self.settings, self.rows = bench._settings, bench._rows
         self.about, self.pictures = bench._models[name], bench._pictures
         self.size = str(loading.describe(name).working_size)
@@ -233,10 +234,10 @@ class _OfModel:
             for way in models
             if (seconds := times.get(way)) is not None and (error := errors.get(way)) is not None
         }
-        if not any(found.error < BOUND for found in measured.values()):
+        chosen, why = ways.choose(self.key, measured)
+        if chosen is None:
             return False
         if threads == max(self.settings.threads):
-            chosen, why = ways.choose(measured)
             self.about |= {"backend": chosen.backend, "dtype": chosen.dtype}
             self.about["passed_over"] |= self._failed() | why
         if self.settings.remember:

@@ -11,13 +11,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from zoo import batch, images
+from zoo.backends.photos import judged, small
 from zoo.errors import ImageError
 
 Array = npt.NDArray[Any]
 
 QUALITY = 95
-PACKAGED = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle")  # colour photos that come with scikit-image
-AREA = 256 * 256  # pixels, to which they are made smaller: colours differ as much, and are compared in a second
 _KINDS_OF_PHOTO = 4  # that are encoded for a folder; the rest are the same again
 _RATE = 25
 
@@ -77,34 +76,22 @@ def clip(path: Path, frames: int, size: tuple[int, int]) -> Path:
 
 
 def true_pictures(folder: Path | None, most: int) -> list[Array]:
-    """Colour photos that fidelity is measured on, each (H, W, 3) uint8 of the area `AREA` at most.
+    """Colour photos that fidelity is measured on, each (H, W, 3) uint8 and small.
 
     Args:
-        folder: Where they lie; None for those that come with scikit-image.
+        folder: Where they lie; None for those that `judged` gives.
         most: Of the folder, the first by name.
 
     Raises:
         ImageError: No picture there, or one that cannot be read.
     """
     if folder is None:
-        from skimage import data
-
-        found = [getattr(data, name)() for name in PACKAGED if name != "motorcycle"]
-        return [_small(np.asarray(picture)) for picture in (*found, data.stereo_motorcycle()[0])]  # type: ignore[no-untyped-call]
+        return judged()
     items = [item for item in batch.find([folder]) if item.problem is None][:most]
     if not items:
         raise ImageError(f"{folder}: no picture that can be read")
     pictures = (images.to_8_bit(images.read(item.source).pixels) for item in items)
-    return [_small(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels) for pixels in pictures]
-
-
-def _small(pixels: Array) -> Array:
-    picture = Image.fromarray(pixels).convert("RGB")
-    scale = (AREA / (picture.width * picture.height)) ** 0.5
-    if scale < 1:
-        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-        picture = picture.resize(size, Image.Resampling.LANCZOS)
-    return np.asarray(picture)
+    return [small(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels) for pixels in pictures]
 
 
 def check_film(path: Path) -> None:

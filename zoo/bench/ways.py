@@ -79,18 +79,25 @@ def error_of(name: str, way: Way, pictures: Pictures, reference: Answers) -> flo
     return 0.0 if way == REFERENCE else likeness.difference(answers(name, way, pictures), reference)
 
 
-def choose(measured: Mapping[Way, Found]) -> tuple[Way, dict[str, str]]:
+def choose(key: str, measured: Mapping[Way, Found]) -> tuple[Way | None, dict[str, str]]:
     """What `auto` is to use, by the rule of `zoo.backends.best`, and why each other way was passed over.
 
     Args:
-        measured: At least one whose colours are near enough; the reference itself always is.
+        key: Of the weights, as `zoo.backends.key_of` gives it.
+        measured: If the colours of none are near enough, none is chosen.
     """
-    best = backends.best([one for one in _kept(measured) if one.delta_e < BOUND])
+    true = [one for one in _kept(measured) if backends.is_true(key, one)]
+    if not true:
+        return None, {}
+    best = backends.best(true)
     chosen = Way(best.backend, best.dtype)
     why = {}
     for way, found in measured.items():
         if not found.error < BOUND:  # NaN too
             why[str(way)] = f"CIEDE2000 {found.error:.2f}, not below {BOUND:g}"
+        elif all((one.backend, one.dtype) != way for one in true):
+            on_record = backends.recorded(key, *way)
+            why[str(way)] = f"CIEDE2000 {on_record:.2f} on record of these weights, not below {BOUND:g}"
         elif way != chosen:
             slower = found.seconds >= measured[chosen].seconds
             times = f"{1000 * found.seconds:.2f} ms, against {1000 * measured[chosen].seconds:.2f}"
