@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from zoo import contract
 from zoo.backends import export as onnx_export
 from zoo.backends import publish
 from zoo.cli import app
+from zoo.colorizer import Colorizer
 from zoo.errors import OptionError
 
 NAME = "regression.alpha"  # the smallest that is packaged
@@ -56,6 +58,39 @@ def test_openvino_reads_its_own_format(tmp_path: Path) -> None:
     assert compiled(np.zeros((2, 1, 64, 96), np.float32))[0].shape == (2, 2, 64, 96)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "made"),
+    [
+        ([], [f"{NAME}.onnx"]),
+        (["--format", "onnx"], [f"{NAME}.onnx"]),
+        (["--format", "openvino"], [f"{NAME}.bin", f"{NAME}.xml"]),
+        (["-o", "noext", "--format", "onnx"], ["noext.onnx"]),
+        (["-o", "sub/", "--format", "openvino"], ["sub.bin", "sub.xml"]),
+    ],
+)
+def test_names_that_need_not_be_given(
+    arguments: list[str], made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, said = _run(NAME, *arguments)
+    assert code == 0, said
+    assert all(name in said for name in made)
+    assert _names(tmp_path) == made
+    code, said = _run(NAME, *arguments)
+    assert code == 2
+    assert "exists already" in said
+
+
+def test_a_model_in_a_folder_goes_by_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Colorizer[Any]
+) -> None:
+    tiny.save(tmp_path / "saved")
+    monkeypatch.chdir(tmp_path)
+    code, said = _run("local-dir:saved")
+    assert code == 0, said
+    assert _names(tmp_path) == [f"{tiny.spec.name}.onnx", "saved"]
+
+
 def test_what_exists_is_kept_unless_forced(tmp_path: Path) -> None:
     file = tmp_path / "alpha.onnx"
     file.write_text("mine")
@@ -72,6 +107,8 @@ def test_what_exists_is_kept_unless_forced(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["--out", "x"], "no format"),
+        (["--out", "", "--format", "onnx"], "not the name of a file"),
+        (["--format", "tflite"], "unknown format"),
         (["--out", "x.onnx", "--format", "tflite"], "unknown format"),
         (["--out", "x.bin", "--format", "onnx"], "ends in .onnx"),
         (["--out", "x.onnx", "--opset", "3"], "bad opset"),
