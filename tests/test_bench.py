@@ -639,6 +639,18 @@ def test_what_is_remembered_is_what_auto_takes(tiny: Colorizer[Any]) -> None:
     assert ways.remember(tiny, measured) == ways.choose(backends.key_of(tiny), measured)[0] == ("torch", "float32")
 
 
+def test_own_pictures_that_cannot_be_read_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"no picture")
+    with pytest.raises(ZooError, match=r"no picture that can be read; found: 1 that cannot"):
+        subjects.true_pictures(tmp_path, 1)
+    for name in ("b.png", "c.png"):
+        subjects.photo(30, 20).save(tmp_path / name)
+    assert len(subjects.true_pictures(tmp_path, 1)) == 1
+    assert len(subjects.true_pictures(tmp_path, 9)) == 2
+    assert "left out: " in caplog.text
+    assert "a.jpg" in caplog.text
+
+
 def test_own_pictures_are_made_small(tmp_path: Path) -> None:
     subjects.photo(1200, 800).save(tmp_path / "a.png")
     Image.new("L", (30, 20), 99).save(tmp_path / "b.png")

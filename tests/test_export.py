@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from zoo import contract
+from zoo import contract, images
 from zoo.backends import export as onnx_export
 from zoo.backends import publish
+from zoo.bench import subjects
 from zoo.cli import app
 from zoo.colorizer import Colorizer
 from zoo.errors import OptionError
@@ -151,6 +152,35 @@ def test_int8_that_paints_otherwise_is_not_written(
     done = publish.export(model, file, "onnx", dtype="int8", pictures=pictures)
     assert "CIEDE2000" in done.said
     assert done.size_bytes == file.stat().st_size
+
+
+def test_int8_is_calibrated_on_what_can_be_read_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos, seen, read = tmp_path / "photos", [], images.read
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(b"no picture")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(images, "read", lambda path: seen.append(path.name) or read(path))
+    int8 = ["--dtype", "int8", "--calibrate", "photos"]
+    monkeypatch.setattr(publish, "quantized", lambda content, model, pictures: [*pictures] and content)
+    code, said = _run(NAME, *int8)
+    assert code == 2
+    assert "no picture that can be read" in said
+    assert _names(tmp_path) == ["photos"]
+    subjects.photo(1500, 1000).save(photos / "b.png")
+    sizes: list[tuple[int, ...]] = []
+    monkeypatch.setattr(
+        publish, "quantized", lambda content, model, pictures: sizes.extend(p.shape for p in pictures) or content
+    )
+    code, said = _run(NAME, *int8)
+    assert code == 0, said
+    assert "left out: " in said
+    assert "a.jpg" in said
+    assert [h * w <= 512 * 512 for h, w, _ in sizes] == [True]
+    seen.clear()
+    code, said = _run(NAME, "--calibrate", "photos", "--force")
+    assert code == 2
+    assert "--calibrate is for int8" in said
+    assert seen == []
 
 
 def _names(folder: Path) -> list[str]:

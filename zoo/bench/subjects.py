@@ -1,8 +1,11 @@
 """What is coloured while it is timed: pictures, a folder of them and a film, made up or given."""
 
+import logging
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from zoo import batch, images
-from zoo.backends.photos import judged, small
+from zoo.backends.photos import AREA, judged, small
 from zoo.errors import ImageError
+
+_log = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
 
@@ -83,15 +88,40 @@ def true_pictures(folder: Path | None, most: int) -> list[Array]:
         most: Of the folder, the first by name.
 
     Raises:
-        ImageError: No picture there, or one that cannot be read.
+        ImageError: No picture there that can be read.
     """
-    if folder is None:
-        return judged()
-    items = [item for item in batch.find([folder]) if item.problem is None][:most]
-    if not items:
-        raise ImageError(f"{folder}: no picture that can be read")
-    pictures = (images.to_8_bit(images.read(item.source).pixels) for item in items)
-    return [small(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels) for pixels in pictures]
+    return judged() if folder is None else list(islice(own_pictures(folder, AREA), most))
+
+
+def own_pictures(folder: Path, area: int, told: Callable[[str], None] = _log.warning) -> Iterator[Array]:
+    """The pictures of a folder by their names, each read when it is asked for, (H, W, 3) uint8.
+
+    Args:
+        folder: Where they lie.
+        area: Pixels, to which they are made smaller.
+        told: Of each that cannot be read, and is left out.
+
+    Raises:
+        ImageError: No picture there; or, at the end, none that could be read.
+    """
+    items = batch.find([folder])
+
+    def read() -> Iterator[Array]:
+        count = 0
+        for item in items:
+            try:
+                if item.problem is not None:
+                    raise ImageError(item.problem)
+                pixels = images.to_8_bit(images.read(item.source).pixels)
+            except ImageError as error:
+                told(f"left out: {error}")
+                continue
+            count += 1
+            yield small(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels, area)
+        if not count:
+            raise ImageError(f"{folder}: no picture that can be read", found=f"{len(items)} that cannot")
+
+    return read()
 
 
 def check_film(path: Path) -> None:

@@ -42,7 +42,7 @@ def bench(
     ] = None,
     pictures: Annotated[
         Path | None,
-        typer.Option(help="Folder of colour photos to measure fidelity on.", show_default="5 of scikit-image"),
+        typer.Option(help="Folder of colour photos to measure fidelity on.", show_default="some of scikit-image"),
     ] = None,
     video: Annotated[Path | None, typer.Option(help="A clip.", show_default="one is made up")] = None,
     keep: Annotated[bool, typer.Option("--keep/--no-keep", help="Whether `auto` goes by it from now on.")] = True,

@@ -1,7 +1,7 @@
 """`colorzoo export`: a model's network as a file for other programs."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -31,7 +31,7 @@ def export(
         typer.Option(
             metavar="FOLDER",
             help="Pictures of your kind, from which int8 takes the ranges of the numbers.",
-            show_default="11 photos that come with scikit-image",
+            show_default="photos that come with scikit-image",
         ),
     ] = None,
     force: Force = False,
@@ -40,10 +40,11 @@ def export(
 
     It takes L, the lightness of CIE Lab, float32 (n, 1, h, w) in [0, 100], with sides that are multiples of what the
     file's metadata say, and gives what the model's forward() gives. It is compared with torch at three sizes first, or,
-    in int8, by the pictures it paints, and not written where it differs.
+    in int8, by what it paints of photos that come with scikit-image, and not written where it differs.
     """
     from zoo import loading
     from zoo.backends import publish
+    from zoo.bench import subjects
 
     given = None if out is None else Path(out)
     if given is not None and not given.name:
@@ -56,12 +57,11 @@ def export(
     # What lies in a folder or repository goes by the name of its model.
     default = colorizer.spec.name if model.startswith((loading.HUB, loading.FOLDER)) else model
     target = given if given and given.suffix else Path(f"{given or default}{publish.SUFFIXES.get(kind, '')}")
-    pictures = None if calibrate is None else _pictures(calibrate)
+    pictures = None
+    if calibrate is not None:
+        if dtype != "int8":
+            raise OptionError("--calibrate is for int8", found=f"--dtype {dtype}", remedy="leave one of them out")
+        area = (2 * colorizer.spec.working_size) ** 2  # more than the network sees
+        pictures = subjects.own_pictures(Path(calibrate), area, lambda what: typer.echo(what, err=True))
     done = publish.export(colorizer, target, kind, opset=opset, dtype=dtype, pictures=pictures, force=force)
     typer.echo(f"{done.said}\n{', '.join(map(str, done.files))}: {done.size_bytes / 1e6:.1f} MB, opset {opset}")
-
-
-def _pictures(folder: str) -> list[Any]:
-    from zoo import batch, images
-
-    return [images.read(item.source).pixels for item in batch.find([folder]) if item.problem is None]
