@@ -119,7 +119,7 @@ def _openvino(content: bytes) -> list[bytes]:
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "model.onnx", Path(folder) / "model.xml"
         source.write_bytes(content)
-        network = openvino.convert_model(source)
+        network = openvino.Core().read_model(source)  # `convert_model` would tell the makers of OpenVINO by the network
         for key, value in metadata.items():
             network.set_rt_info(value, ["colorzoo", key])
         openvino.save_model(network, target, compress_to_fp16=False)
