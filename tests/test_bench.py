@@ -299,6 +299,28 @@ def test_what_cannot_be_is_refused_before_the_work(
     assert message in done.stderr
 
 
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.mp4", "animation.webp", "empty.mp4"])
+def test_a_picture_is_no_film(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("av")
+    monkeypatch.setattr(timing, "rounds", lambda *_, **__: pytest.fail("the work began"))
+    file = tmp_path / name
+    if name == "photo.mp4":
+        subjects.clip(file, 1, (64, 48))
+    elif name == "empty.mp4":
+        subjects.clip(file, 0, (64, 48))
+    else:
+        more = [subjects.photo(64, 48, seed=n) for n in range(3)] if name.startswith("animation") else []
+        subjects.photo(64, 48).save(file, **({"save_all": True, "append_images": more} if more else {}))
+    done = call("grayscale", "--video", file)
+    assert done.exit_code == 2, done.output
+    assert name in done.stderr
+
+
+def test_two_frames_are_a_film(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    subjects.check_film(subjects.clip(tmp_path / "clip.mp4", 2, (64, 48)))
+
+
 def test_figures_that_cannot_be_written_are_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from test_bench_report import a_speed
 

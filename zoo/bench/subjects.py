@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,7 @@ from PIL import Image
 
 from zoo import batch, images
 from zoo.backends.photos import AREA, judged, small
-from zoo.errors import ImageError
+from zoo.errors import ImageError, VideoError
 
 _log = logging.getLogger(__name__)
 
@@ -128,12 +129,18 @@ def check_film(path: Path) -> None:
     """Refuse what is no film, before the work.
 
     Raises:
-        VideoError: It cannot be opened, has no moving pictures, or the extra ``video`` is not installed.
+        VideoError: It cannot be opened, is a picture, has fewer than two frames, or the extra ``video`` is not
+            installed.
     """
     import zoo.video
 
     getattr(zoo.video, "colorize_video")  # noqa: B009  says what is to be installed
     from zoo.video.film import Film
-    from zoo.video.source import Span
+    from zoo.video.source import Broken, Span
 
-    Film(path, Span()).close()
+    frames = 0
+    with Film(path, Span()) as film, suppress(Broken):
+        for _ in islice(film.shots(), 2):
+            frames += 1
+    if frames < 2 or path.suffix.lower() in images.READABLE_SUFFIXES:
+        raise VideoError(f"{path}: not a film", found="a picture" if frames else "no frame", expected="moving pictures")
