@@ -652,6 +652,14 @@ def test_a_way_that_is_far_off_on_record_is_not_chosen(tiny: Colorizer[Any], mon
     assert ways.choose(key, {Way("openvino", "bfloat16"): Found(0.005, 0.459)})[0] is None
 
 
+def test_a_model_without_a_network_has_one_way() -> None:
+    found, why = ways.of("grayscale")
+    assert found == [ways.REFERENCE]
+    assert len(why) == 6
+    assert set(why.values()) == {"the model has no network that could be run otherwise"}
+    assert len(ways.of("regression.alpha")[0]) > 2
+
+
 def test_what_is_remembered_is_what_auto_takes(tiny: Colorizer[Any]) -> None:
     measured = {
         Way("torch", "float32"): Found(0.010, 0.0),

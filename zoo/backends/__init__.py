@@ -43,8 +43,10 @@ def candidates(model: Colorizer[Any]) -> list[tuple[str, str]]:
     Whether the network can be exported shows when it is: `attach` refuses it then.
 
     Args:
-        model: Off the CPU, torch alone runs it.
+        model: Off the CPU, torch alone runs it. Of one without a network there is nothing that could run elsewhere.
     """
+    if not any(one.state_dict() for one in _family(model)):
+        return [("torch", "float32")]
     if model.device.type != "cpu":
         return [("torch", "float32"), ("torch", "bfloat16")]
     return [

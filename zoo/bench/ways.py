@@ -37,12 +37,15 @@ class Found(NamedTuple):
 
 def of(name: str) -> tuple[list[Way], dict[str, str]]:
     """The ways that can be tried with a model here, and of each other way why it cannot."""
-    found = [Way(*pair) for pair in backends.candidates(prepared(name, REFERENCE))]
+    model = prepared(name, REFERENCE)
+    found = [Way(*pair) for pair in backends.candidates(model)]
     every = [Way(backend, dtype) for backend, dtypes in kinds.DTYPES.items() for dtype in dtypes]
-    return found, {str(way): _why_not(way) for way in every if way not in found}
+    return found, {str(way): _why_not(way, model) for way in every if way not in found}
 
 
-def _why_not(way: Way) -> str:
+def _why_not(way: Way, model: Colorizer[Any]) -> str:
+    if not model.state_dict():
+        return "the model has no network that could be run otherwise"
     lacking = kinds.missing(way.backend, way.dtype)
     return f"not installed: {', '.join(lacking)}" if lacking else f"this processor has no {way.dtype}"
 
