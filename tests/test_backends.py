@@ -208,7 +208,7 @@ def test_a_network_without_convolutions_to_quantize_is_refused() -> None:
 
     model = Small().eval()
     model.spec = registry.find("regression")[0]
-    with pytest.raises(OptionError, match="nothing to quantize"):
+    with pytest.raises(OptionError, match="nothing to quantize; found: convolutions that all stay in floating point"):
         backends.attach(model, "onnx", "int8")
 
 
@@ -234,6 +234,32 @@ def test_a_network_that_cannot_be_exported_is_refused_by_name() -> None:
         backends.attach(model, "onnx", "float32")
     assert model.backend == "torch"
     assert not list(choice.folder().rglob("*.onnx"))
+
+
+def _odd(forward: Callable[[Any, Any], Any]) -> Colorizer[Any]:
+    model = type("_Odd", (_Unexportable,), {"forward": lambda self, L, features=None: forward(self, L)})().eval()
+    model.spec = replace(registry.find("regression")[0], name="odd")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("forward", "said"),
+    [
+        (lambda self, L: {"ab": self.conv(L)}, r"found: forward\(\) gives a dict; expected: a tensor, or tuples"),
+        (lambda self, L: (self.conv(L), None), r"found: forward\(\) gives a NoneType as output_1;"),
+        (
+            lambda self, L: self.conv(torch.fft.irfft2(torch.fft.rfft2(L))),
+            r"UnsupportedOperatorError: .*aten::fft_rfft2",
+        ),
+    ],
+)
+def test_what_cannot_be_exported_is_said_in_one_line(
+    forward: Callable[[Any, Any], Any], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(OptionError, match=said) as refused:
+        export.to_onnx(_odd(forward))
+    assert "\n" not in str(refused.value)
+    assert capfd.readouterr() == ("", "")  # torch prints the whole graph
 
 
 INTERRUPTED = """

@@ -43,11 +43,14 @@ def quantized(content: bytes, model: Colorizer[Any], pictures: Iterable[Picture]
         plain, prepared, result = (Path(folder) / f"{name}.onnx" for name in ("plain", "prepared", "int8"))
         plain.write_bytes(content)
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
-        nodes = _nodes(onnx.load(prepared).graph)
+        graph = onnx.load(prepared).graph
+        nodes = _nodes(graph)
         if not nodes:
+            some = any(node.op_type == "Conv" for node in graph.node)
+            why = "that all stay in floating point: the first, depthwise ones, the last before an output"
             raise OptionError(
                 f"model {model.spec.name!r} has nothing to quantize",
-                found="no convolutions, or depthwise ones alone",
+                found=f"convolutions {why}" if some else "no convolutions",
                 remedy="use float32",
             )
         quantization.quantize_static(
