@@ -1,10 +1,12 @@
 """Networks on torch, onnxruntime and OpenVINO: equal answers, the choice between them, and what is refused."""
 
 import importlib.util
+import logging
 import pickle
 import subprocess
 import sys
 import threading
+import time
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +20,7 @@ from typer.testing import CliRunner
 
 import zoo
 from zoo import backends, contract, registry
-from zoo.backends import choice, export, files, kinds, likeness, network, quantizing
+from zoo.backends import choice, export, files, kinds, likeness, network, photos, publish, quantizing
 from zoo.backends.choice import Measured
 from zoo.cli import app
 from zoo.colorizer import Colorizer
@@ -168,8 +170,8 @@ def test_other_weights_and_training_bring_torch_back() -> None:
 
 @pytest.mark.parametrize("backend", ["onnx", "openvino"])
 def test_int8_runs_and_is_near(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    photos = quantizing.photos()[:3]
-    monkeypatch.setattr(quantizing, "photos", lambda: photos)
+    few = photos.calibration()[:3]
+    monkeypatch.setattr(photos, "calibration", lambda: few)
     model = _model("regression")
     model.spec = replace(model.spec, working_size=64)
     L = torch.rand(1, 1, 64, 64) * 100
@@ -177,6 +179,18 @@ def test_int8_runs_and_is_near(backend: str, monkeypatch: pytest.MonkeyPatch) ->
     backends.attach(model, backend, "int8")
     found = _raw(model, L)["output"]
     assert 0 < (found - expected).abs().max() < 0.3 * expected.abs().max()
+
+
+def test_int8_is_calibrated_on_others_than_it_is_judged_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = [photos.small(picture) for picture in photos.calibration()]
+    apart = [np.abs(one[:64, :64].astype(int) - other[:64, :64]).mean() for one in small for other in photos.judged()]
+    assert min(apart) > 5
+    asked: list[Any] = []
+    monkeypatch.setattr(publish, "fidelity", lambda one, other, pictures: asked.extend(pictures) or 0.1)
+    own = np.zeros((64, 64, 3), np.uint8)
+    publish.export(_model("regression"), tmp_path / "x.onnx", "onnx", dtype="int8", pictures=iter([own]))
+    assert len(asked) == len(photos.JUDGED)
+    assert all(np.array_equal(one, other) for one, other in zip(asked, photos.judged(), strict=True))
 
 
 def test_a_network_without_convolutions_to_quantize_is_refused() -> None:
@@ -194,7 +208,7 @@ def test_a_network_without_convolutions_to_quantize_is_refused() -> None:
 
     model = Small().eval()
     model.spec = registry.find("regression")[0]
-    with pytest.raises(OptionError, match="nothing to quantize"):
+    with pytest.raises(OptionError, match="nothing to quantize; found: convolutions that all stay in floating point"):
         backends.attach(model, "onnx", "int8")
 
 
@@ -220,6 +234,32 @@ def test_a_network_that_cannot_be_exported_is_refused_by_name() -> None:
         backends.attach(model, "onnx", "float32")
     assert model.backend == "torch"
     assert not list(choice.folder().rglob("*.onnx"))
+
+
+def _odd(forward: Callable[[Any, Any], Any]) -> Colorizer[Any]:
+    model = type("_Odd", (_Unexportable,), {"forward": lambda self, L, features=None: forward(self, L)})().eval()
+    model.spec = replace(registry.find("regression")[0], name="odd")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("forward", "said"),
+    [
+        (lambda self, L: {"ab": self.conv(L)}, r"found: forward\(\) gives a dict; expected: a tensor, or tuples"),
+        (lambda self, L: (self.conv(L), None), r"found: forward\(\) gives a NoneType as output_1;"),
+        (
+            lambda self, L: self.conv(torch.fft.irfft2(torch.fft.rfft2(L))),
+            r"UnsupportedOperatorError: .*aten::fft_rfft2",
+        ),
+    ],
+)
+def test_what_cannot_be_exported_is_said_in_one_line(
+    forward: Callable[[Any, Any], Any], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(OptionError, match=said) as refused:
+        export.to_onnx(_odd(forward))
+    assert "\n" not in str(refused.value)
+    assert capfd.readouterr() == ("", "")  # torch prints the whole graph
 
 
 INTERRUPTED = """
@@ -249,20 +289,62 @@ def test_several_threads_at_once() -> None:
     model = backends.attach(_model("regression"), "openvino", "float32")
     inputs = [torch.full((1, 1, 32, 32), float(n)) for n in range(8)]
     expected = [_raw(model, L)["output"] for L in inputs]
-    wrong: list[int] = []
 
     def work(n: int) -> None:
-        wrong.extend(n for _ in range(5) if not torch.equal(_raw(model, inputs[n])["output"], expected[n]))
+        for _ in range(5):
+            assert torch.equal(_raw(model, inputs[n])["output"], expected[n])
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    assert _in_threads(8, work) == []
+
+
+def _in_threads(count: int, work: Callable[[int], object]) -> list[Exception]:
+    """What goes wrong when so many threads work at once."""
+    wrong: list[Exception] = []
+    start = threading.Barrier(count)
+
+    def run(n: int) -> None:
+        start.wait()
+        try:
+            work(n)
+        except Exception as error:  # failed assertions too
+            wrong.append(error)
+
+    threads = [threading.Thread(target=run, args=(n,)) for n in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not wrong
+    return wrong
 
 
 # The cache
+
+
+def test_several_models_can_be_loaded_at_once() -> None:
+    models = [_model("regression") for _ in range(4)]
+    for n, model in enumerate(models):  # whose files are not the same
+        with torch.no_grad():
+            next(model.parameters()).add_(n)
+    assert _in_threads(4, lambda n: backends.attach(models[n], "onnx", "float32")) == []
+    assert all(model.runner is not None for model in models)
+
+
+def test_the_root_logger_is_as_before_when_several_are_quantized() -> None:
+    root = logging.getLogger()
+    before = root.level
+    inside = threading.Event()
+
+    def work(n: int) -> None:
+        if n == 1:
+            inside.wait(5)
+        with quantizing._quiet():
+            inside.set()
+            time.sleep(0.05 * (n + 1))
+
+    assert _in_threads(2, work) == []
+    after = root.level
+    root.setLevel(before)
+    assert after == before
 
 
 def test_the_second_load_exports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,11 +437,35 @@ def test_auto_takes_the_fastest_that_is_true(weighed: Colorizer[Any], without: C
 def test_measurements_are_of_this_setting(weighed: Colorizer[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     path = backends.keep(KEY, [Measured("onnx", "float32", 1.0, 0.0)])
     assert backends.choose(weighed) == ("onnx", "float32")
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    monkeypatch.setattr(kinds, "versions", lambda: {"torch": "1"})
     assert backends.choose(weighed) == ("torch", "float32")
     monkeypatch.undo()
     monkeypatch.setattr(choice, "folder", lambda: path.parent.parent)
     path.write_text("{", encoding="utf-8")
+    assert backends.choose(weighed) == ("torch", "float32")
+
+
+def test_the_nearest_number_of_threads_counts_where_nothing_else_was_measured(
+    weighed: Colorizer[Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def with_threads(number: int) -> None:
+        monkeypatch.setattr(torch, "get_num_threads", lambda: number)
+
+    with_threads(8)
+    eight = backends.keep(KEY, [Measured("onnx", "float32", 1.0, 0.0)])
+    with_threads(1)  # as a worker of `batch` has
+    assert backends.choose(weighed) == ("onnx", "float32")
+    with_threads(3)
+    three = backends.keep(KEY, [Measured("openvino", "float32", 9.0, 0.0)])
+    assert len({eight, three}) == 2
+    for number, backend in ((1, "openvino"), (3, "openvino"), (5, "openvino"), (6, "onnx"), (77, "onnx")):
+        with_threads(number)
+        assert backends.choose(weighed)[0] == backend, number
+    three.write_text("{", encoding="utf-8")
+    with_threads(3)
+    assert backends.choose(weighed) == ("onnx", "float32")
+    assert "damaged" in caplog.text
+    backends.keep(KEY, [Measured("torch", "float32", 9.0, 0.0)])
     assert backends.choose(weighed) == ("torch", "float32")
 
 

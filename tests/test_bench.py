@@ -21,6 +21,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from zoo import backends, hub, loading
+from zoo.backends import likeness, photos
 from zoo.bench import children, limits, processes, settings, stages, subjects, timing, ways
 from zoo.bench.ways import Found, Way
 from zoo.cli import app
@@ -219,6 +220,58 @@ def test_an_interrupt_loses_nothing(number: int, monkeypatch: pytest.MonkeyPatch
     assert "interrupted" in out.with_suffix(".md").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("small", "here")
+def test_inputs_that_cannot_be_made_are_rows_and_the_rest_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    grey_jpeg = subjects.grey_jpeg
+
+    def full(path: Path, size: tuple[int, int], seed: int = 0) -> Path:
+        if size == TINY["12 MP"]:
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        return grey_jpeg(path, size, seed)
+
+    monkeypatch.setattr(ways, "of", lambda _: ([Way("torch", "float32")], {}))
+    monkeypatch.setattr(subjects, "grey_jpeg", full)
+    monkeypatch.setattr(subjects, "clip", lambda path, *_: full(path, TINY["12 MP"]))
+    out = tmp_path / "f.json"
+    done = call("grayscale", "--quick", "--threads", "1", "--no-page", "--out", out)
+    assert done.exit_code == 0, done.output
+    speed = results.read(out)
+    failed = [row for row in speed.rows if row.error]
+    assert {(row.kind, row.size) for row in failed} == {
+        *((kind, "12 MP") for kind in (results.FILE, results.STAGES, results.MEMORY)),
+        (results.FILM, ""),
+    }
+    assert all("No space left on device" in str(row.error) for row in failed)
+    assert all(speed.median(results.FILE, size=size, subject="") for size in ("256 px", "48 MP"))
+    assert list(speed.find(results.START))
+
+
+@pytest.mark.usefixtures("small", "here")
+@pytest.mark.parametrize("writable", [True, False])
+def test_what_was_measured_before_a_fault_is_written(
+    writable: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    out = tmp_path / "f.json"
+
+    def fault(_: int) -> dict[str, timing.Times]:
+        if not writable:
+            out.mkdir()
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(ways, "of", lambda _: ([Way("torch", "float32")], {}))
+    monkeypatch.setattr(processes, "start_times", fault)
+    done = call("grayscale", "--quick", "--threads", "1", "--no-page", "--photos", "0", "--out", out)
+    assert str(done.exception) == "a fault"
+    text = out.read_text(encoding="utf-8") if writable else done.stdout[done.stdout.index("\n{") :]
+    assert json.loads(text)["complete"] is False
+    assert '"kind": "forward"' in text
+    assert "WAYS TO RUN THE NETWORK" in done.stdout
+    assert writable or "cannot be written" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -244,6 +297,28 @@ def test_what_cannot_be_is_refused_before_the_work(
     done = call(*names, *arguments)
     assert done.exit_code == 2, done.output
     assert message in done.stderr
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.mp4", "animation.webp", "empty.mp4"])
+def test_a_picture_is_no_film(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("av")
+    monkeypatch.setattr(timing, "rounds", lambda *_, **__: pytest.fail("the work began"))
+    file = tmp_path / name
+    if name == "photo.mp4":
+        subjects.clip(file, 1, (64, 48))
+    elif name == "empty.mp4":
+        subjects.clip(file, 0, (64, 48))
+    else:
+        more = [subjects.photo(64, 48, seed=n) for n in range(3)] if name.startswith("animation") else []
+        subjects.photo(64, 48).save(file, **({"save_all": True, "append_images": more} if more else {}))
+    done = call("grayscale", "--video", file)
+    assert done.exit_code == 2, done.output
+    assert name in done.stderr
+
+
+def test_two_frames_are_a_film(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    subjects.check_film(subjects.clip(tmp_path / "clip.mp4", 2, (64, 48)))
 
 
 def test_figures_that_cannot_be_written_are_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -537,7 +612,7 @@ def test_the_fastest_way_that_is_near_enough_is_chosen() -> None:
         Way("onnx", "int8"): Found(0.005, 0.8),
         Way("openvino", "int8"): Found(0.004, 0.5),
     }
-    chosen, why = ways.choose(measured)
+    chosen, why = ways.choose("", measured)
     assert chosen == ("onnx", "float32")
     assert why == {
         "torch float32": "slower: 20.00 ms, against 10.00",
@@ -553,12 +628,36 @@ def test_a_way_that_is_hardly_faster_does_not_cost_colors() -> None:
         Way("openvino", "bfloat16"): Found(0.0105, 0.04),  # no worse to the eye, and faster
         Way("openvino", "int8"): Found(0.0100, 0.3),
     }
-    chosen, why = ways.choose(measured)
+    chosen, why = ways.choose("", measured)
     assert chosen == ("openvino", "bfloat16")
     assert why["openvino int8"] == "hardly faster, and less true: 10.00 ms, against 10.50"
     assert why["openvino float32"] == "slower: 10.90 ms, against 10.50"
-    chosen, _ = ways.choose(measured | {Way("openvino", "int8"): Found(0.0095, 0.3)})
+    chosen, _ = ways.choose("", measured | {Way("openvino", "int8"): Found(0.0095, 0.3)})
     assert chosen == ("openvino", "int8")
+
+
+def test_a_way_that_is_far_off_on_record_is_not_chosen(tiny: Colorizer[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    key = backends.key_of(tiny)
+    table = {"made.up": {"sha256": key, "openvino": {"bfloat16": 0.6211}}}
+    monkeypatch.setattr(likeness, "_records", lambda: table)
+    measured = {
+        Way("torch", "float32"): Found(0.020, 0.0),
+        Way("openvino", "bfloat16"): Found(0.005, 0.459),
+    }
+    chosen, why = ways.choose(key, measured)
+    assert ways.remember(tiny, measured) == chosen == ("torch", "float32")
+    assert why == {"openvino bfloat16": "CIEDE2000 0.62 on record of these weights, not below 0.5"}
+    assert backends.choose(tiny, dtype="bfloat16") == ("openvino", "bfloat16")  # asked for by name
+    assert ways.choose("of other weights", measured)[0] == ("openvino", "bfloat16")
+    assert ways.choose(key, {Way("openvino", "bfloat16"): Found(0.005, 0.459)})[0] is None
+
+
+def test_a_model_without_a_network_has_one_way() -> None:
+    found, why = ways.of("grayscale")
+    assert found == [ways.REFERENCE]
+    assert len(why) == 6
+    assert set(why.values()) == {"the model has no network that could be run otherwise"}
+    assert len(ways.of("regression.alpha")[0]) > 2
 
 
 def test_what_is_remembered_is_what_auto_takes(tiny: Colorizer[Any]) -> None:
@@ -567,7 +666,19 @@ def test_what_is_remembered_is_what_auto_takes(tiny: Colorizer[Any]) -> None:
         Way("torch", "bfloat16"): Found(0.005, 0.6),
         Way("onnx", "int8"): Found(0.0095, 0.3),
     }
-    assert ways.remember(tiny, measured) == ways.choose(measured)[0] == ("torch", "float32")
+    assert ways.remember(tiny, measured) == ways.choose(backends.key_of(tiny), measured)[0] == ("torch", "float32")
+
+
+def test_own_pictures_that_cannot_be_read_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"no picture")
+    with pytest.raises(ZooError, match=r"no picture that can be read; found: 1 that cannot"):
+        subjects.true_pictures(tmp_path, 1)
+    for name in ("b.png", "c.png"):
+        subjects.photo(30, 20).save(tmp_path / name)
+    assert len(subjects.true_pictures(tmp_path, 1)) == 1
+    assert len(subjects.true_pictures(tmp_path, 9)) == 2
+    assert "left out: " in caplog.text
+    assert "a.jpg" in caplog.text
 
 
 def test_own_pictures_are_made_small(tmp_path: Path) -> None:
@@ -577,4 +688,4 @@ def test_own_pictures_are_made_small(tmp_path: Path) -> None:
     assert large.shape == (209, 314, 3)
     assert grey.shape == (20, 30, 3)
     assert len(subjects.true_pictures(tmp_path, 1)) == 1
-    assert len(subjects.true_pictures(None, 9)) == len(subjects.PACKAGED)
+    assert len(subjects.true_pictures(None, 9)) == len(photos.JUDGED)

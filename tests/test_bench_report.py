@@ -95,6 +95,15 @@ def test_targets_are_ratios_of_medians_with_the_chosen_way_and_all_threads() -> 
     }
 
 
+def test_a_folder_is_judged_by_a_thousand_photos() -> None:
+    speed = a_speed()
+    fewer = [replace(r, parts=r.parts | {"photos": 40}) if r.kind == "folder" else r for r in speed.rows]
+    few = replace(speed, rows=tuple(fewer))
+    name = "processors used while a folder of 1 MP photos is coloured"
+    assert figures(few)[name] == ("needs --photos 1000, had 40", None)
+    assert [name, "needs --photos 1000, had 40", "≥ 85 %", tables.NONE] in _table(few, "Targets")
+
+
 def test_targets_follow_what_was_chosen() -> None:
     speed = a_speed()
     speed.models["fusion"] |= {"backend": "torch", "dtype": "float32"}

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from zoo import contract
+from zoo import contract, images
 from zoo.backends import export as onnx_export
 from zoo.backends import publish
+from zoo.bench import subjects
 from zoo.cli import app
+from zoo.colorizer import Colorizer
 from zoo.errors import OptionError
 
 NAME = "regression.alpha"  # the smallest that is packaged
@@ -43,9 +46,10 @@ def test_onnx_says_what_it_is(tmp_path: Path) -> None:
     assert _names(tmp_path) == ["alpha.onnx"]
 
 
-def test_openvino_reads_its_own_format(tmp_path: Path) -> None:
+def test_openvino_reads_its_own_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import openvino
 
+    monkeypatch.setattr(openvino, "convert_model", lambda *_: pytest.fail("it sends telemetry"))
     file = tmp_path / "alpha.xml"
     code, said = _run(NAME, "--out", str(file))
     assert code == 0, said
@@ -54,6 +58,39 @@ def test_openvino_reads_its_own_format(tmp_path: Path) -> None:
     assert network.get_rt_info(["colorzoo", "model"]).astype(str) == NAME
     compiled = openvino.Core().compile_model(network, "CPU")
     assert compiled(np.zeros((2, 1, 64, 96), np.float32))[0].shape == (2, 2, 64, 96)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "made"),
+    [
+        ([], [f"{NAME}.onnx"]),
+        (["--format", "onnx"], [f"{NAME}.onnx"]),
+        (["--format", "openvino"], [f"{NAME}.bin", f"{NAME}.xml"]),
+        (["-o", "noext", "--format", "onnx"], ["noext.onnx"]),
+        (["-o", "sub/", "--format", "openvino"], ["sub.bin", "sub.xml"]),
+    ],
+)
+def test_names_that_need_not_be_given(
+    arguments: list[str], made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, said = _run(NAME, *arguments)
+    assert code == 0, said
+    assert all(name in said for name in made)
+    assert _names(tmp_path) == made
+    code, said = _run(NAME, *arguments)
+    assert code == 2
+    assert "exists already" in said
+
+
+def test_a_model_in_a_folder_goes_by_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Colorizer[Any]
+) -> None:
+    tiny.save(tmp_path / "saved")
+    monkeypatch.chdir(tmp_path)
+    code, said = _run("local-dir:saved")
+    assert code == 0, said
+    assert _names(tmp_path) == [f"{tiny.spec.name}.onnx", "saved"]
 
 
 def test_what_exists_is_kept_unless_forced(tmp_path: Path) -> None:
@@ -72,6 +109,8 @@ def test_what_exists_is_kept_unless_forced(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["--out", "x"], "no format"),
+        (["--out", "", "--format", "onnx"], "not the name of a file"),
+        (["--format", "tflite"], "unknown format"),
         (["--out", "x.onnx", "--format", "tflite"], "unknown format"),
         (["--out", "x.bin", "--format", "onnx"], "ends in .onnx"),
         (["--out", "x.onnx", "--opset", "3"], "bad opset"),
@@ -114,6 +153,35 @@ def test_int8_that_paints_otherwise_is_not_written(
     done = publish.export(model, file, "onnx", dtype="int8", pictures=pictures)
     assert "CIEDE2000" in done.said
     assert done.size_bytes == file.stat().st_size
+
+
+def test_int8_is_calibrated_on_what_can_be_read_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos, seen, read = tmp_path / "photos", [], images.read
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(b"no picture")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(images, "read", lambda path: seen.append(path.name) or read(path))
+    int8 = ["--dtype", "int8", "--calibrate", "photos"]
+    monkeypatch.setattr(publish, "quantized", lambda content, model, pictures: [*pictures] and content)
+    code, said = _run(NAME, *int8)
+    assert code == 2
+    assert "no picture that can be read" in said
+    assert _names(tmp_path) == ["photos"]
+    subjects.photo(1500, 1000).save(photos / "b.png")
+    sizes: list[tuple[int, ...]] = []
+    monkeypatch.setattr(
+        publish, "quantized", lambda content, model, pictures: sizes.extend(p.shape for p in pictures) or content
+    )
+    code, said = _run(NAME, *int8)
+    assert code == 0, said
+    assert "left out: " in said
+    assert "a.jpg" in said
+    assert [h * w <= 512 * 512 for h, w, _ in sizes] == [True]
+    seen.clear()
+    code, said = _run(NAME, "--calibrate", "photos", "--force")
+    assert code == 2
+    assert "--calibrate is for int8" in said
+    assert seen == []
 
 
 def _names(folder: Path) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from zoo.backends import choice, kinds
-from zoo.backends.choice import Measured, best, choose, keep, key_of, measured
+from zoo.backends.choice import Measured, best, choose, is_true, keep, key_of, measured
 from zoo.backends.kinds import DTYPES
 from zoo.backends.likeness import BOUND, fidelity, recorded
 from zoo.colorizer import Colorizer
@@ -29,6 +29,7 @@ __all__ = [
     "candidates",
     "choose",
     "fidelity",
+    "is_true",
     "keep",
     "key_of",
     "measured",
@@ -42,8 +43,10 @@ def candidates(model: Colorizer[Any]) -> list[tuple[str, str]]:
     Whether the network can be exported shows when it is: `attach` refuses it then.
 
     Args:
-        model: Off the CPU, torch alone runs it.
+        model: Off the CPU, torch alone runs it. Of one without a network there is nothing that could run elsewhere.
     """
+    if not any(one.state_dict() for one in _family(model)):
+        return [("torch", "float32")]
     if model.device.type != "cpu":
         return [("torch", "float32"), ("torch", "bfloat16")]
     return [

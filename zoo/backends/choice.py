@@ -60,26 +60,30 @@ def key_of(model: Colorizer[Any]) -> str:
 
 
 def measured(key: str) -> list[Measured]:
-    """What `keep` kept of these weights, by this machine with the versions and the number of threads of now.
+    """What `keep` kept of these weights, by this machine with the versions of now.
+
+    Of several numbers of threads it is the present one; else the nearest, since the order of the ways is much the same.
 
     Args:
         key: As `key_of` gives it.
     """
-    path = _path(key)
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))["found"]
-        return [
-            Measured(str(e["backend"]), str(e["dtype"]), float(e["milliseconds"]), float(e["delta_e"])) for e in found
-        ]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        _log.warning("%s is damaged and not used (%s); `colorzoo bench` measures anew", path, error)
-        return []
+    start, _, now = _path(key).stem.rpartition("-")
+    threads = {path: path.stem.rpartition("-")[2] for path in _path(key).parent.glob(f"{start}-*.json")}
+    numbers = {path: int(number) for path, number in threads.items() if number.isdecimal()}
+    for path in sorted(numbers, key=lambda path: (abs(numbers[path] - int(now)), numbers[path])):
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))["found"]
+            return [
+                Measured(str(e["backend"]), str(e["dtype"]), float(e["milliseconds"]), float(e["delta_e"]))
+                for e in found
+            ]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            _log.warning("%s is damaged and not used (%s); `colorzoo bench` measures anew", path, error)
+    return []
 
 
 def keep(key: str, found: Sequence[Measured]) -> Path:
-    """Keep what was measured on this machine, in place of what was kept of these weights before.
+    """Keep what was measured on this machine, in place of what was kept of these weights and number of threads before.
 
     Returns:
         The file that was written.
@@ -88,7 +92,7 @@ def keep(key: str, found: Sequence[Measured]) -> Path:
         WeightsError: The cache cannot be written.
     """
     path = _path(key)
-    table = {"weights": key, **_setting(), "found": [asdict(one) for one in found]}
+    table = {"weights": key, **_setting(), "threads": torch.get_num_threads(), "found": [asdict(one) for one in found]}
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,9 +108,9 @@ def keep(key: str, found: Sequence[Measured]) -> Path:
 def choose(model: Colorizer[Any], backend: str = kinds.AUTO, dtype: str = kinds.AUTO) -> tuple[str, str]:
     """The backend and the dtype that a model shall run on.
 
-    ``auto`` is the `best` of what `measured` knows, is installed, and lies below `BOUND` from torch in float32.
-    Where nothing was measured, or torch is asked for, it is torch, in bfloat16 where the CPU has it and the weights'
-    record allows it.
+    ``auto`` is the `best` of what `measured` knows, is installed, and `is_true`. Where nothing was measured with this
+    number of threads, what was measured here with the nearest other number counts. Where nothing was measured at all,
+    or torch is asked for, it is torch, in bfloat16 where the CPU has it and the weights' record allows it.
 
     Args:
         model: Where it lies decides too: only torch runs elsewhere than on the CPU.
@@ -148,13 +152,24 @@ def _best_here(key: str, backend: str, dtype: str) -> tuple[str, str] | None:
         if one.backend in (kinds.DTYPES if backend == kinds.AUTO else (backend,))
         and one.dtype in (kinds.DTYPES[one.backend] if dtype == kinds.AUTO else (dtype,))
         and math.isfinite(one.milliseconds)
-        and (one.delta_e < BOUND or one.dtype == dtype)  # who names a dtype has accepted it
+        and (one.dtype == dtype or is_true(key, one))  # who names a dtype has accepted it
         and not kinds.missing(one.backend, one.dtype)
     ]
     if not fitting:
         return None
     found = best(fitting)
     return found.backend, found.dtype
+
+
+def is_true(key: str, found: Measured) -> bool:
+    """Whether a way's colours are near enough to those of torch in float32: here, and on record if they are recorded.
+
+    Args:
+        key: Of the weights, as `key_of` gives it.
+        found: What was measured here.
+    """
+    on_record = recorded(key, found.backend, found.dtype)
+    return found.delta_e < BOUND and (on_record is None or on_record < BOUND)
 
 
 def best(measured: Sequence[Measured]) -> Measured:
@@ -183,14 +198,11 @@ def _first_with_int8() -> str:
 
 
 def _setting() -> dict[str, Any]:
-    """What a measurement holds for."""
-    return {
-        "machine": f"{platform.node()} {platform.machine()} {os.cpu_count()}",
-        "threads": torch.get_num_threads(),
-        "versions": kinds.versions(),
-    }
+    """What a measurement holds for, with any number of threads."""
+    return {"machine": f"{platform.node()} {platform.machine()} {os.cpu_count()}", "versions": kinds.versions()}
 
 
 def _path(key: str) -> Path:
+    """Where a measurement with the present number of threads is kept."""
     setting = hashlib.sha256(json.dumps(_setting(), sort_keys=True).encode()).hexdigest()
-    return folder() / "measured" / f"{key[:32]}-{setting[:16]}.json"
+    return folder() / "measured" / f"{key[:32]}-{setting[:16]}-{torch.get_num_threads()}.json"

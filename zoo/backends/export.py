@@ -3,10 +3,12 @@
 import copy
 import io
 import json
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,8 @@ _MEANING = {
     "input": "L: lightness of CIE Lab (D65), float32 (n, 1, h, w) in [0, 100]; h and w are multiples of multiple_of",
     "output": "what the model's forward() gives: colours a, b in Lab units, or logits over colour bins, (n, c, h', w')",
 }
+# A lock: torch's exporter, the filters of warnings and the level of the root logger are the whole process's.
+ONE_AT_A_TIME = threading.RLock()
 Run = Callable[[npt.NDArray[np.float32]], dict[str, npt.NDArray[np.float32]]]
 
 
@@ -70,7 +74,9 @@ def to_onnx(model: Colorizer[Any], opset: int = OPSET) -> bytes:
             name: {0: "n"} | ({2: f"h_{name}", 3: f"w_{name}"} if tensor.ndim == 4 else {})
             for name, tensor in outputs.items()
         }
-        with warnings.catch_warnings(), torch.no_grad():
+        # Of what fails, torch prints the whole graph, whatever `verbose` is.
+        silent = mock.patch.object(torch._C, "_jit_onnx_log")
+        with ONE_AT_A_TIME, silent, warnings.catch_warnings(), torch.no_grad():
             # The exporter by tracing is the one that is quick with dynamic sizes (seconds; the other, which is to
             # replace it, took over ten minutes). What its warnings are about, sizes taken for constants, `check` finds.
             warnings.simplefilter("ignore")
@@ -85,7 +91,8 @@ def to_onnx(model: Colorizer[Any], opset: int = OPSET) -> bytes:
                 dynamic_axes={INPUT: {0: "n", 2: "h", 3: "w"}, **axes},
             )
     except Exception as error:  # of any kind: torch's exporter, or a plug-in's forward
-        raise _cannot(model, f"{type(error).__name__}: {_first_line(error)}") from error
+        said = str(error) if isinstance(error, OptionError) else f"{type(error).__name__}: {_first_line(error)}"
+        raise _cannot(model, said) from error
     proto = onnx.load_from_string(buffer.getvalue())
     onnx.helper.set_model_props(proto, _metadata(model, opset))
     return bytes(proto.SerializeToString())

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from zoo.backends import export, kinds, network, quantizing
+from zoo.backends import export, kinds, network, photos, quantizing
 from zoo.backends.choice import folder, key_of
 from zoo.colorizer import Colorizer
 from zoo.digests import sha256_of
@@ -93,7 +93,7 @@ def _fingerprint(model: Colorizer[Any]) -> str:
     """Changes with anything that a file in the cache depends on beside the weights."""
     digest = hashlib.sha256(json.dumps([kinds.versions(), export.OPSET, str(model.config)]).encode())
     classes = {type(module) for module in model.modules() if not type(module).__module__.startswith("torch.")}
-    makers = (Path(inspect.getfile(module)).read_bytes() for module in (export, network, quantizing))
+    makers = (Path(inspect.getfile(module)).read_bytes() for module in (export, network, photos, quantizing))
     written = sorted({Path(__file__).read_bytes(), *makers, *map(_text_of, classes)})
     for text in written:
         digest.update(text)

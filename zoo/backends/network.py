@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.colorizer import Colorizer
+from zoo.errors import OptionError
 from zoo.models._backbones import Decoder
 
 OUTPUT = "output"
@@ -64,9 +65,18 @@ class _Attention(nn.Module):
 
 
 def named(output: Any, name: str = OUTPUT) -> dict[str, Tensor]:
-    """The tensors in a tensor or nested tuples of them, in order; ``output_1_0`` is the first of the second tuple."""
+    """The tensors in a tensor or nested tuples of them, in order; ``output_1_0`` is the first of the second tuple.
+
+    Raises:
+        OptionError: Something else is among them.
+    """
     if isinstance(output, Tensor):
         return {name: output}
+    if not isinstance(output, tuple | list):
+        where = "" if name == OUTPUT else f" as {name}"
+        raise OptionError(
+            f"forward() gives a {type(output).__name__}{where}", expected="a tensor, or tuples of tensors"
+        )
     return {k: v for n, inner in enumerate(output) for k, v in named(inner, f"{name}_{n}").items()}
 
 

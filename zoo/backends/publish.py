@@ -2,7 +2,7 @@
 
 import copy
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from zoo.backends import export as onnx_export
-from zoo.backends import kinds
+from zoo.backends import kinds, photos
 from zoo.backends.files import write
 from zoo.backends.likeness import BOUND, fidelity
-from zoo.backends.quantizing import Picture, photos, quantized
+from zoo.backends.photos import Picture
+from zoo.backends.quantizing import quantized
 from zoo.backends.runners import OnnxRunner
 from zoo.colorizer import Colorizer
 from zoo.errors import OptionError
@@ -43,7 +44,7 @@ def export(
     *,
     opset: int = onnx_export.OPSET,
     dtype: str = "float32",
-    pictures: Sequence[Picture] | None = None,
+    pictures: Iterable[Picture] | None = None,
     force: bool = False,
 ) -> Exported:
     """Write a model's network as ONNX or OpenVINO, of dynamic size and batch.
@@ -54,7 +55,8 @@ def export(
         format: ``onnx`` or ``openvino``.
         opset: The version of ONNX's operators.
         dtype: ``float32`` or ``int8``.
-        pictures: For int8, those it is calibrated on; None is `quantizing.photos`.
+        pictures: For int8, those it is calibrated on; None is `photos.calibration`. It is judged on
+            `photos.judged`.
         force: Whether the files may exist.
 
     Raises:
@@ -83,14 +85,14 @@ def export(
     said = f"largest difference from torch {checked.difference:.2g} ({checked.share:.1g} of the largest value) at {at}"
     if dtype == "int8":
         content = quantized(content, model, pictures)
-        said = _check_int8(model, content, pictures)
+        said = _check_int8(model, content)
     contents = [content] if format == "onnx" else _openvino(content)
     for file, part in reversed(list(zip(files, contents, strict=True))):  # the weights first
         write(file, part)
     return Exported(files, said, sum(map(len, contents)))
 
 
-def _check_int8(model: Colorizer[Any], content: bytes, pictures: Sequence[Picture] | None) -> str:
+def _check_int8(model: Colorizer[Any], content: bytes) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
         path.write_bytes(content)
@@ -98,7 +100,7 @@ def _check_int8(model: Colorizer[Any], content: bytes, pictures: Sequence[Pictur
         other.backend, other.dtype, other.runner = "onnx", "int8", OnnxRunner(path, torch.get_num_threads())
         reference = copy.deepcopy(model).eval()
         reference.detach_backend()
-        found = fidelity(other, reference, photos() if pictures is None else pictures)
+        found = fidelity(other, reference, photos.judged())
     if not found < BOUND:
         raise OptionError(
             f"model {model.spec.name!r} in int8 paints other pictures than in float32",
@@ -106,7 +108,7 @@ def _check_int8(model: Colorizer[Any], content: bytes, pictures: Sequence[Pictur
             expected=f"below {BOUND}",
             remedy="use float32, or --calibrate with pictures of your kind",
         )
-    return f"mean CIEDE2000 {found:.2f} from torch in float32, of the worst style, on the calibration pictures"
+    return f"mean CIEDE2000 {found:.2f} from torch in float32, of the worst style, on other photos"
 
 
 def _openvino(content: bytes) -> list[bytes]:
@@ -117,7 +119,7 @@ def _openvino(content: bytes) -> list[bytes]:
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "model.onnx", Path(folder) / "model.xml"
         source.write_bytes(content)
-        network = openvino.convert_model(source)
+        network = openvino.Core().read_model(source)  # `convert_model` would tell the makers of OpenVINO by the network
         for key, value in metadata.items():
             network.set_rt_info(value, ["colorzoo", key])
         openvino.save_model(network, target, compress_to_fp16=False)

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,16 @@ import torch
 from torch import Tensor
 
 from zoo import pipeline
-from zoo.backends.export import INPUT
+from zoo.backends import photos
+from zoo.backends.export import INPUT, ONE_AT_A_TIME
+from zoo.backends.photos import Picture
 from zoo.colorizer import Colorizer
 from zoo.errors import OptionError
-
-Picture = npt.NDArray[Any]
-_PHOTOS = ("astronaut", "chelsea", "coffee", "rocket", "retina", "hubble_deep_field", "camera", "coins", "grass")
-
 
 _FLOAT = 0.3  # the share of convolutions, the first, that stay in floating point: they see the picture at its finest
 
 
-def photos() -> list[Picture]:
-    """The photographs that come with scikit-image, on which networks are calibrated unless others are given."""
-    from skimage import data
-
-    return [getattr(data, name)() for name in _PHOTOS] + [data.stereo_motorcycle()[0]]  # type: ignore[no-untyped-call]
-
-
-def quantized(content: bytes, model: Colorizer[Any], pictures: Sequence[Picture] | None = None) -> bytes:
+def quantized(content: bytes, model: Colorizer[Any], pictures: Iterable[Picture] | None = None) -> bytes:
     """An ONNX file with its convolutions in int8.
 
     Those that cost most colour and gain least time stay in floating point: depthwise ones, the last one before each
@@ -42,7 +33,7 @@ def quantized(content: bytes, model: Colorizer[Any], pictures: Sequence[Picture]
         content: As `export.to_onnx` gives it.
         model: What it was made of.
         pictures: From which the ranges of the activations are taken, as `Colorizer.colorize_array` takes them; None is
-            `photos`.
+            `photos.calibration`.
     """
     import onnx
     from onnxruntime import quantization
@@ -52,17 +43,20 @@ def quantized(content: bytes, model: Colorizer[Any], pictures: Sequence[Picture]
         plain, prepared, result = (Path(folder) / f"{name}.onnx" for name in ("plain", "prepared", "int8"))
         plain.write_bytes(content)
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
-        nodes = _nodes(onnx.load(prepared).graph)
+        graph = onnx.load(prepared).graph
+        nodes = _nodes(graph)
         if not nodes:
+            some = any(node.op_type == "Conv" for node in graph.node)
+            why = "that all stay in floating point: the first, depthwise ones, the last before an output"
             raise OptionError(
                 f"model {model.spec.name!r} has nothing to quantize",
-                found="no convolutions, or depthwise ones alone",
+                found=f"convolutions {why}" if some else "no convolutions",
                 remedy="use float32",
             )
         quantization.quantize_static(
             prepared,
             result,
-            _Inputs(model, photos() if pictures is None else pictures),
+            _Inputs(model, photos.calibration() if pictures is None else pictures),
             quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
             nodes_to_quantize=nodes,
@@ -106,7 +100,7 @@ def _last_before_outputs(graph: Any) -> set[str]:
 class _Inputs:
     """What the network sees of pictures, as onnxruntime reads it."""
 
-    def __init__(self, model: Colorizer[Any], pictures: Sequence[Picture]) -> None:
+    def __init__(self, model: Colorizer[Any], pictures: Iterable[Picture]) -> None:
         self._inputs: Iterator[npt.NDArray[np.float32]] = (_network_input(model, picture) for picture in pictures)
 
     def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
@@ -133,9 +127,10 @@ def _network_input(model: Colorizer[Any], picture: Picture) -> npt.NDArray[np.fl
 def _quiet() -> Iterator[None]:
     """Without onnxruntime's advice, which it logs by the root logger."""
     root = logging.getLogger()
-    before = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(before)
+    with ONE_AT_A_TIME:
+        before = root.level
+        root.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            root.setLevel(before)

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from zoo import loading
-from zoo.backends import BOUND
+from zoo.backends import BOUND, key_of, photos
 from zoo.bench import children, limits, processes, subjects, ways
 from zoo.bench.children import Child
 from zoo.bench.settings import SIZES, Settings, cores, unique
@@ -59,6 +59,7 @@ class Bench:
         self._machine = cost.machine() | {"cores": cores()}
         self._rows: list[Row] = []
         self._models: dict[str, dict[str, Any]] = {}
+        self._keys: dict[str, str] = {}
         self._started = time.monotonic()
         self._pictures = subjects.true_pictures(settings.pictures, settings.most_pictures)
         if settings.video is not None:
@@ -69,7 +70,7 @@ class Bench:
             model = loading.load(name, backend="torch")
             times = (round(time.perf_counter() - start, 6),)
             self._rows.append(Row(kind=results.LOAD, model=name, times=times))
-            self._models[name] = _about(model)
+            self._models[name], self._keys[name] = _about(model), key_of(model)
 
     def run(self) -> Speed:
         """Measure all; an interrupt by Ctrl-C ends it, with what there is by then."""
@@ -95,7 +96,7 @@ class Bench:
             "film": s.video.name if s.video else f"{s.frame[0]} x {s.frame[1]}, {s.frames} frames",
             "fidelity": f"{len(self._pictures)} photos of {s.pictures.name}"
             if s.pictures
-            else f"{len(self._pictures)} photos packaged with scikit-image ({', '.join(subjects.PACKAGED)})",
+            else f"{len(self._pictures)} photos packaged with scikit-image ({', '.join(photos.JUDGED)})",
             "limit": BOUND,
         }
         run = {
@@ -122,7 +123,7 @@ class _OfModel:
     """What is measured of one model."""
 
     def __init__(self, bench: Bench, name: str, folder: Path) -> None:
-        self.name, self.folder = name, folder
+        self.name, self.key, self.folder = name, bench._keys[name], folder
         self.settings, self.rows = bench._settings, bench._rows
         self.about, self.pictures = bench._models[name], bench._pictures
         self.size = str(loading.describe(name).working_size)
@@ -233,10 +234,10 @@ class _OfModel:
             for way in models
             if (seconds := times.get(way)) is not None and (error := errors.get(way)) is not None
         }
-        if not any(found.error < BOUND for found in measured.values()):
+        chosen, why = ways.choose(self.key, measured)
+        if chosen is None:
             return False
         if threads == max(self.settings.threads):
-            chosen, why = ways.choose(measured)
             self.about |= {"backend": chosen.backend, "dtype": chosen.dtype}
             self.about["passed_over"] |= self._failed() | why
         if self.settings.remember:
@@ -254,20 +255,23 @@ class _OfModel:
             pixels = SIZES[size][0] * SIZES[size][1]
             ways_here = [way for way in models if way == self.chosen or pixels < self.settings.alone]
             self._say(f"{size} JPEG, file to file, threads: {threads}")
-            source, target = self._source(size), self.folder / "color.jpg"
-            jobs: Jobs = [
-                (
-                    self._row(results.FILE, way, size=size, threads=threads),
-                    partial(models[way].seconds, "file", source, target),
-                )
-                for way in ways_here
-            ]
-            row = self._row(results.FILE, subject=results.PILLOW, size=size, threads=threads)
+            row = self._row(results.FILE, size=size, threads=threads)
+            jobs: Jobs = []
             with self._failing_as(row):
-                models[self.chosen].seconds("file", source, target)
-                with Image.open(target) as made:
-                    colored = Image.fromarray(np.asarray(made))
-                jobs.append((row, partial(seconds_of, limits.pillow(source, target, colored))))
+                source, target = self._source(size), self.folder / "color.jpg"
+                jobs = [
+                    (
+                        replace(row, backend=way.backend, dtype=way.dtype),
+                        partial(models[way].seconds, "file", source, target),
+                    )
+                    for way in ways_here
+                ]
+                row = replace(row, subject=results.PILLOW)
+                with self._failing_as(row):
+                    models[self.chosen].seconds("file", source, target)
+                    with Image.open(target) as made:
+                        colored = Image.fromarray(np.asarray(made))
+                    jobs.append((row, partial(seconds_of, limits.pillow(source, target, colored))))
             self._time(jobs)
 
     def _stages(self, models: Models, threads: int) -> None:
@@ -284,9 +288,7 @@ class _OfModel:
             film = self.settings.video
             if film is None:
                 self._say("making a film")
-                film = self.folder / "clip.mp4"
-                if not film.exists():
-                    subjects.clip(film, self.settings.frames, self.settings.frame)
+                film = self._made("clip.mp4", subjects.clip, self.settings.frames, self.settings.frame)
             self._say("film, and a plain transcode of it")
             target = self.folder / "film.mp4"
             frames = limits.transcode(film, target)
@@ -336,8 +338,18 @@ class _OfModel:
         return (row for row in self.rows if row.kind == kind and row.model == self.name)
 
     def _source(self, size: str) -> Path:
-        path = self.folder / f"{size.replace(' ', '')}.jpg"
-        return path if path.exists() else subjects.grey_jpeg(path, SIZES[size])
+        return self._made(f"{size.replace(' ', '')}.jpg", subjects.grey_jpeg, SIZES[size])
+
+    def _made(self, name: str, make: Callable[..., Path], *about: Any) -> Path:
+        """The file of this name, made if it is not there; on a full disk none is left half."""
+        path = self.folder / name
+        if not path.exists():
+            part = path.with_name(f"part-{name}")
+            try:
+                make(part, *about).replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+        return path
 
 
 def _about(model: Colorizer[Any]) -> dict[str, Any]:

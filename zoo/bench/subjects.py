@@ -1,8 +1,12 @@
 """What is coloured while it is timed: pictures, a folder of them and a film, made up or given."""
 
+import logging
 import os
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +15,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from zoo import batch, images
-from zoo.errors import ImageError
+from zoo.backends.photos import AREA, judged, small
+from zoo.errors import ImageError, VideoError
+
+_log = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
 
 QUALITY = 95
-PACKAGED = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle")  # colour photos that come with scikit-image
-AREA = 256 * 256  # pixels, to which they are made smaller: colours differ as much, and are compared in a second
 _KINDS_OF_PHOTO = 4  # that are encoded for a folder; the rest are the same again
 _RATE = 25
 
@@ -77,46 +82,65 @@ def clip(path: Path, frames: int, size: tuple[int, int]) -> Path:
 
 
 def true_pictures(folder: Path | None, most: int) -> list[Array]:
-    """Colour photos that fidelity is measured on, each (H, W, 3) uint8 of the area `AREA` at most.
+    """Colour photos that fidelity is measured on, each (H, W, 3) uint8 and small.
 
     Args:
-        folder: Where they lie; None for those that come with scikit-image.
+        folder: Where they lie; None for those that `judged` gives.
         most: Of the folder, the first by name.
 
     Raises:
-        ImageError: No picture there, or one that cannot be read.
+        ImageError: No picture there that can be read.
     """
-    if folder is None:
-        from skimage import data
-
-        found = [getattr(data, name)() for name in PACKAGED if name != "motorcycle"]
-        return [_small(np.asarray(picture)) for picture in (*found, data.stereo_motorcycle()[0])]  # type: ignore[no-untyped-call]
-    items = [item for item in batch.find([folder]) if item.problem is None][:most]
-    if not items:
-        raise ImageError(f"{folder}: no picture that can be read")
-    pictures = (images.to_8_bit(images.read(item.source).pixels) for item in items)
-    return [_small(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels) for pixels in pictures]
+    return judged() if folder is None else list(islice(own_pictures(folder, AREA), most))
 
 
-def _small(pixels: Array) -> Array:
-    picture = Image.fromarray(pixels).convert("RGB")
-    scale = (AREA / (picture.width * picture.height)) ** 0.5
-    if scale < 1:
-        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-        picture = picture.resize(size, Image.Resampling.LANCZOS)
-    return np.asarray(picture)
+def own_pictures(folder: Path, area: int, told: Callable[[str], None] = _log.warning) -> Iterator[Array]:
+    """The pictures of a folder by their names, each read when it is asked for, (H, W, 3) uint8.
+
+    Args:
+        folder: Where they lie.
+        area: Pixels, to which they are made smaller.
+        told: Of each that cannot be read, and is left out.
+
+    Raises:
+        ImageError: No picture there; or, at the end, none that could be read.
+    """
+    items = batch.find([folder])
+
+    def read() -> Iterator[Array]:
+        count = 0
+        for item in items:
+            try:
+                if item.problem is not None:
+                    raise ImageError(item.problem)
+                pixels = images.to_8_bit(images.read(item.source).pixels)
+            except ImageError as error:
+                told(f"left out: {error}")
+                continue
+            count += 1
+            yield small(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels, area)
+        if not count:
+            raise ImageError(f"{folder}: no picture that can be read", found=f"{len(items)} that cannot")
+
+    return read()
 
 
 def check_film(path: Path) -> None:
     """Refuse what is no film, before the work.
 
     Raises:
-        VideoError: It cannot be opened, has no moving pictures, or the extra ``video`` is not installed.
+        VideoError: It cannot be opened, is a picture, has fewer than two frames, or the extra ``video`` is not
+            installed.
     """
     import zoo.video
 
     getattr(zoo.video, "colorize_video")  # noqa: B009  says what is to be installed
     from zoo.video.film import Film
-    from zoo.video.source import Span
+    from zoo.video.source import Broken, Span
 
-    Film(path, Span()).close()
+    frames = 0
+    with Film(path, Span()) as film, suppress(Broken):
+        for _ in islice(film.shots(), 2):
+            frames += 1
+    if frames < 2 or path.suffix.lower() in images.READABLE_SUFFIXES:
+        raise VideoError(f"{path}: not a film", found="a picture" if frames else "no frame", expected="moving pictures")

@@ -37,12 +37,15 @@ class Found(NamedTuple):
 
 def of(name: str) -> tuple[list[Way], dict[str, str]]:
     """The ways that can be tried with a model here, and of each other way why it cannot."""
-    found = [Way(*pair) for pair in backends.candidates(prepared(name, REFERENCE))]
+    model = prepared(name, REFERENCE)
+    found = [Way(*pair) for pair in backends.candidates(model)]
     every = [Way(backend, dtype) for backend, dtypes in kinds.DTYPES.items() for dtype in dtypes]
-    return found, {str(way): _why_not(way) for way in every if way not in found}
+    return found, {str(way): _why_not(way, model) for way in every if way not in found}
 
 
-def _why_not(way: Way) -> str:
+def _why_not(way: Way, model: Colorizer[Any]) -> str:
+    if not model.state_dict():
+        return "the model has no network that could be run otherwise"
     lacking = kinds.missing(way.backend, way.dtype)
     return f"not installed: {', '.join(lacking)}" if lacking else f"this processor has no {way.dtype}"
 
@@ -79,18 +82,25 @@ def error_of(name: str, way: Way, pictures: Pictures, reference: Answers) -> flo
     return 0.0 if way == REFERENCE else likeness.difference(answers(name, way, pictures), reference)
 
 
-def choose(measured: Mapping[Way, Found]) -> tuple[Way, dict[str, str]]:
+def choose(key: str, measured: Mapping[Way, Found]) -> tuple[Way | None, dict[str, str]]:
     """What `auto` is to use, by the rule of `zoo.backends.best`, and why each other way was passed over.
 
     Args:
-        measured: At least one whose colours are near enough; the reference itself always is.
+        key: Of the weights, as `zoo.backends.key_of` gives it.
+        measured: If the colours of none are near enough, none is chosen.
     """
-    best = backends.best([one for one in _kept(measured) if one.delta_e < BOUND])
+    true = [one for one in _kept(measured) if backends.is_true(key, one)]
+    if not true:
+        return None, {}
+    best = backends.best(true)
     chosen = Way(best.backend, best.dtype)
     why = {}
     for way, found in measured.items():
         if not found.error < BOUND:  # NaN too
             why[str(way)] = f"CIEDE2000 {found.error:.2f}, not below {BOUND:g}"
+        elif all((one.backend, one.dtype) != way for one in true):
+            on_record = backends.recorded(key, *way)
+            why[str(way)] = f"CIEDE2000 {on_record:.2f} on record of these weights, not below {BOUND:g}"
         elif way != chosen:
             slower = found.seconds >= measured[chosen].seconds
             times = f"{1000 * found.seconds:.2f} ms, against {1000 * measured[chosen].seconds:.2f}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.cli.stopping import terminable
+from zoo.errors import OptionError, ZooError
 
 if TYPE_CHECKING:
     from zoo.bench.settings import Settings
@@ -41,7 +42,7 @@ def bench(
     ] = None,
     pictures: Annotated[
         Path | None,
-        typer.Option(help="Folder of colour photos to measure fidelity on.", show_default="5 of scikit-image"),
+        typer.Option(help="Folder of colour photos to measure fidelity on.", show_default="some of scikit-image"),
     ] = None,
     video: Annotated[Path | None, typer.Option(help="A clip.", show_default="one is made up")] = None,
     keep: Annotated[bool, typer.Option("--keep/--no-keep", help="Whether `auto` goes by it from now on.")] = True,
@@ -57,7 +58,6 @@ def bench(
     import torch
 
     from zoo.bench import Bench, settings
-    from zoo.evaluation.speed import tables
 
     every = torch.get_num_threads()
     chosen: Settings = settings.QUICK if quick else settings.Settings()
@@ -70,16 +70,16 @@ def bench(
     }
     chosen = replace(chosen, **{name: value for name, value in changes.items() if value is not None})  # type: ignore[arg-type]
     started = Bench(names or ["fusion"], chosen, lambda what: typer.echo(f"measuring {what} ...", err=True))
-    with terminable():
-        speed = started.run()
-    typer.echo(tables.machine(speed))
-    for table in tables.tables(speed):
-        typer.echo(f"\n{tables.as_text(table)}")
-    typer.echo()
-    for line in tables.choice(speed):
-        typer.echo(line)
-    if out is not None:
-        _write(speed, out, page)
+    try:
+        with terminable():
+            speed = started.run()
+    except Exception:  # a fault of ours, or of the machine, for which hours of measuring are not to be lost
+        try:
+            _show(started.so_far(complete=False), out, page)
+        except ZooError as error:
+            typer.echo(str(error), err=True)
+        raise
+    _show(speed, out, page)
     if not speed.complete:
         typer.echo("interrupted: what was not measured is missing", err=True)
         raise typer.Exit(130)
@@ -91,8 +91,6 @@ def _check(out: Path) -> None:
     Raises:
         OptionError: It is no name of a JSON file, or lies where nothing can be written.
     """
-    from zoo.errors import OptionError
-
     if out.suffix.lower() != ".json":
         raise OptionError("--out is not a JSON file", found=out, expected="a name such as bench.json")
     try:
@@ -106,13 +104,30 @@ def _check(out: Path) -> None:
         raise OptionError(f"{out}: cannot be written", found=error.strerror, remedy="choose another name") from error
 
 
+def _show(speed: "Speed", out: Path | None, page: bool) -> None:
+    """The tables, and ``auto``'s choice; then all of it in files, if that is wanted.
+
+    Raises:
+        ZooError: As `_write`.
+    """
+    from zoo.evaluation.speed import tables
+
+    typer.echo(tables.machine(speed))
+    for table in tables.tables(speed):
+        typer.echo(f"\n{tables.as_text(table)}")
+    typer.echo()
+    for line in tables.choice(speed):
+        typer.echo(line)
+    if out is not None:
+        _write(speed, out, page)
+
+
 def _write(speed: "Speed", out: Path, page: bool) -> None:
     """The figures, then the page and its plots beside them, where matplotlib is installed.
 
     Raises:
         ZooError: They cannot be written; the figures are printed in place of that.
     """
-    from zoo.errors import ZooError
     from zoo.evaluation.results import write_text
     from zoo.evaluation.speed import results
     from zoo.evaluation.speed.page import render
