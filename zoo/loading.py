@@ -53,8 +53,8 @@ def load(
         family: What it must be one of.
         backend: What runs the network: ``torch``, ``onnx`` or ``openvino``, the last two on the CPU alone and once
             installed. ``auto`` is the fastest that `colorzoo bench` found on this machine and that paints what torch
-            paints in float32 (to a mean CIEDE2000 below 0.5), or one truer and hardly slower; torch where nothing was
-            measured or that one fails.
+            paints in float32 (to a mean CIEDE2000 below 0.5, on the weights' record too), or one truer and hardly
+            slower; torch where nothing was measured or that one fails.
         dtype: What it computes in: ``float32``, ``bfloat16`` (torch, openvino) or ``int8`` (onnx, openvino). ``auto``
             goes by the same measurements, else, and always where ``backend`` is ``torch``, it is bfloat16 where the CPU
             has it and the weights' record allows it.
