@@ -9,10 +9,11 @@ from typing import Any
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from zoo.batch import leases, places
+from zoo.batch.folders import Folder, Place
 from zoo.batch.manifest import FOLDER, Header, Manifest, Record
-from zoo.batch.places import Folder, Place
 from zoo.errors import BatchError
 
 HEADER = Header("abcd", {"model": "grayscale"}, "/scans", "1.0")
@@ -85,11 +86,46 @@ def test_a_place_that_cannot_be(name: str, said: str) -> None:
         places.source(name)
 
 
-def test_a_place_inside_another(tmp_path: Path) -> None:
-    assert places.inside(places.place(tmp_path / "a/b"), places.place(tmp_path / "a"))
-    assert not places.inside(places.place(tmp_path / "ab"), places.place(tmp_path / "a"))
-    assert places.inside(places.place("memory://a/b"), places.place("memory://a"))
-    assert not places.inside(places.place("memory://ab"), places.place("memory://a"))
+class Twice(MemoryFileSystem):
+    """A store of two names, as s3 and s3a, or gs and gcs, are."""
+
+    protocol = ("one", "two")
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        found: str = super()._strip_protocol(path.removeprefix("one://").removeprefix("two://"))
+        return found
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "expected"),
+    [
+        ("{}/a/b/c", "{}/a", "b/c"),
+        ("{}/ab", "{}/a", None),
+        ("{}/link/b", "{}/a", "b"),
+        ("local://{}/a/b", "{}/a", "b"),
+        ("{}/a/b", "file://{}/x/../a/", "b"),
+        ("simplecache::file://{}/a/b", "{}/link", "b"),
+        ("{}/a", "memory://{}/a", None),
+        ("memory://a/b", "memory:///a/", "b"),
+        ("memory://ab", "memory://a", None),
+        ("simplecache::memory://a", "memory://a", "."),
+        ("one://a/b", "two://a", "b"),
+        ("one://a/b", "memory://a", None),
+    ],
+)
+def test_a_place_inside_another(inner: str, outer: str, expected: str | None, tmp_path: Path) -> None:
+    for name in Twice.protocol:
+        fsspec.register_implementation(name, Twice, clobber=True)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    assert places.below(places.place(inner.format(tmp_path)), places.place(outer.format(tmp_path))) == expected
+
+
+@pytest.mark.parametrize(("found", "same"), [({"host": "b"}, False), ({"host": "a"}, True), ({}, True)])
+def test_stores_of_other_hosts_are_others(found: dict[str, str], same: bool) -> None:
+    one, other = SimpleNamespace(storage_options={"host": "a", "user": "me"}), SimpleNamespace(storage_options=found)
+    assert places._are_one(one, other) is same
 
 
 def test_a_manifest_is_read_as_it_was_written(place: Place) -> None:

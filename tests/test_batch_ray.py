@@ -13,7 +13,7 @@ import pytest
 
 from zoo import batch
 from zoo.batch import cluster
-from zoo.batch.places import Folder
+from zoo.batch.folders import Folder
 from zoo.batch.settings import Settings
 from zoo.batch.work import Job
 from zoo.errors import BatchError

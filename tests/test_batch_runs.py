@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import zoo
 from zoo import backends, batch
 from zoo.backends import choice, kinds
-from zoo.batch import leases, places, settings, work
+from zoo.batch import folders, leases, places, settings, work
 from zoo.cli import app
 from zoo.errors import BatchError, ImageError, OptionError
 
@@ -151,7 +151,7 @@ def test_a_full_disk_ends_the_run(src: Path, dst: Path, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(places.Folder, "put", full)
+        patch.setattr(folders.Folder, "put", full)
         with pytest.raises(BatchError, match="No space left on device; the same command goes on from here"):
             run(src, dst)
     assert archives.contents(dst) == {}
@@ -334,6 +334,30 @@ def test_no_result_comes_where_a_source_lies(src: Path, dst: Path, force: bool) 
     assert archives.contents(src) == before
 
 
+def test_no_result_replaces_what_a_source_links_to(src: Path, dst: Path) -> None:
+    run(src, dst)
+    kept = archives.flat(dst / "q.png", 9).read_bytes()
+    (src / "q.png").symlink_to(dst / "q.png")
+    for force in (False, True):
+        with pytest.raises(BatchError, match=r"out/q.png: the result would overwrite a source; choose another place"):
+            run(src, dst, force=force)
+    assert (dst / "q.png").read_bytes() == kept
+
+
+@pytest.mark.parametrize("spelled", ["local://{}", "simplecache::file://{}"])
+def test_however_a_place_is_spelled(src: Path, spelled: str) -> None:
+    before = archives.contents(src)
+    with pytest.raises(BatchError, match="the sources lie in it"):
+        run(src, spelled.format(src), force=True)
+    with pytest.raises(BatchError, match="the result would overwrite a source"):
+        run(src / "001.png", spelled.format(src), force=True)
+    assert archives.contents(src) == before
+    assert run(src, spelled.format(src / "out")).done == 4
+    assert run(src, src / "out").kept == 4
+    again = run(spelled.format(src), src / "out", force=True)
+    assert again.done + again.kept == 4  # the results in it are no sources
+
+
 def test_results_may_lie_behind_links(src: Path, dst: Path, tmp_path: Path) -> None:
     dst.mkdir()
     (tmp_path / "disk").mkdir()
@@ -362,7 +386,7 @@ def test_a_disk_that_is_full_for_the_list_of_failures_too(
 
     (src / "zero.png").touch()
     for name in ("put", "write"):
-        monkeypatch.setattr(places.Folder, name, full)
+        monkeypatch.setattr(folders.Folder, name, full)
     with pytest.raises(BatchError, match="No space left on device; the same command goes on from here"):
         run(src, dst)
 

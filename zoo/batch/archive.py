@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 from zoo import images
 from zoo.batch import films, settings, work
+from zoo.batch.folders import WORK, Entry, Place, identity
 from zoo.batch.manifest import Header, Manifest, Record
-from zoo.batch.places import WORK, Entry, Folder, Place, inside
+from zoo.batch.places import below
 from zoo.batch.work import Job, Outcome, Task
 from zoo.errors import BatchError
 from zoo.video import SUFFIXES
@@ -84,7 +85,7 @@ def list_sources(src: Place, dst: Place, only: str | None) -> list[Entry]:
         ImageError: No pictures in a folder.
         VideoError: There are films, and nothing can read them.
     """
-    if inside(src, dst) and not getattr(src, "only", None):
+    if below(src, dst) is not None and not getattr(src, "only", None):
         raise BatchError(
             f"{dst.text}: the sources lie in it", found=src.text, remedy="choose another place for the results"
         )
@@ -314,15 +315,14 @@ class Archive:
 
     def _check_sources_stay(self, entries: Sequence[Entry], names: Sequence[str | None]) -> None:
         """No result may come where a source lies, by whatever links; not by force either."""
-        src, dst = cache(partial(_folder_key, self._job.src)), cache(partial(_folder_key, self._job.dst))
-        sources = {(src(folder), name) for folder, _, name in (entry.name.rpartition("/") for entry in entries)}
+        folder = below(self._job.src, self._job.dst)
+        sources = set() if folder is None else {PurePosixPath(folder, entry.name).as_posix() for entry in entries}
+        files, local = {entry.identity for entry in entries} - {None}, self._job.dst.local
         for entry, result in zip(entries, names, strict=True):
-            for path in _may_write(result, entry):
-                folder, _, name = path.rpartition("/")
-                key = dst(folder)
-                if key is not None and (key, name) in sources:
+            for name in _may_write(result, entry):
+                if name in sources or (files and local is not None and identity(local / name) in files):
                     raise BatchError(
-                        f"{self._job.dst.address(path)}: the result would overwrite a source",
+                        f"{self._job.dst.address(name)}: the result would overwrite a source",
                         remedy="choose another place for the results",
                     )
 
@@ -374,17 +374,6 @@ def _may_write(result: str | None, entry: Entry) -> list[str]:
     """The names that an item may be written to; which one, its content says."""
     animated = [entry.name] if films.may_be_animated(entry.name) else []
     return list({*animated, *([] if result is None else [result])})
-
-
-def _folder_key(place: Place, folder: str) -> object:
-    """Tells a folder of a place from all others; None where there is none yet."""
-    if not isinstance(place, Folder):
-        return place.address(folder).rstrip("/")
-    try:
-        status = (place.root / folder).stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _some(names: Sequence[str]) -> str:

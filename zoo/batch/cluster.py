@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from zoo.batch.places import Folder
+from zoo.batch.folders import Folder
 from zoo.batch.work import ColorizeBatch, Job, Outcome, Task, read_ahead
 from zoo.errors import BatchError
 

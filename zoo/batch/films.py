@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from zoo.batch.places import WORK
+from zoo.batch.folders import WORK
 from zoo.video import SUFFIXES
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from zoo.batch.places import WORK, Folder, Place, Store
+from zoo.batch.folders import WORK, Folder, Place
+from zoo.batch.places import Store
 from zoo.errors import BatchError
 
 # What a place says that takes nothing: it may not be written, cannot be, or is full.

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import IO, Any, Literal
 
-from zoo.batch.places import WORK, Folder, Place
+from zoo.batch.folders import WORK, Folder, Place
 from zoo.errors import BatchError
 
 FOLDER = f"{WORK}/manifest"

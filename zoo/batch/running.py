@@ -9,9 +9,9 @@ from typing import Literal
 import zoo
 from zoo.batch import films, leases, places, settings
 from zoo.batch.archive import Archive, Engine, Progress, Summary, list_sources
+from zoo.batch.folders import Entry
 from zoo.batch.local import Here, Local, default_workers
 from zoo.batch.manifest import Header, Manifest
-from zoo.batch.places import Entry
 from zoo.batch.settings import Settings
 from zoo.batch.work import Job
 from zoo.errors import BatchError, OptionError

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from zoo import images
 from zoo.batch import films
-from zoo.batch.places import Folder, Place
+from zoo.batch.folders import Folder, Place
 from zoo.batch.planning import ITEM_ERRORS
 from zoo.batch.settings import Settings
 from zoo.errors import ImageError, OptionError, ZooError
