@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import zoo
 from zoo import backends, batch
 from zoo.backends import choice, kinds
-from zoo.batch import folders, leases, places, settings, work
+from zoo.batch import folders, leases, manifest, places, settings, work
 from zoo.cli import app
 from zoo.errors import BatchError, ImageError, OptionError
 
@@ -60,7 +60,7 @@ def test_what_changed_is_done_again(src: Path, dst: Path) -> None:
     run(src, dst)
     archives.flat(src / "001.png", 9)
     (dst / "003.png").unlink()
-    (dst / "inner/000.png").write_bytes(b"cut off")
+    (dst / "inner/000.png").write_bytes(b"")  # as a power cut leaves it
     archives.flat(src / "new.png", 99)
     plan = run(src, dst, dry_run=True)
     assert plan.reasons == {"changed source": 1, "result not there": 2, "new": 1}
@@ -93,6 +93,89 @@ def test_files_that_no_run_has_made_are_not_replaced(src: Path, dst: Path) -> No
     with pytest.raises(BatchError, match=r"1 files in it would be replaced, which no run has made; found: 001.png"):
         run(src, dst)
     assert run(src, dst, force=True).done == 4
+    for name in "abcde":
+        archives.flat(src / f"{name}.png", 70)
+        archives.flat(dst / f"{name}.png", 7)
+    (dst / "003.png").write_bytes(b"retouched")
+    before = archives.contents(dst)
+    said = (
+        r"6 files in it would be replaced, 5 that no run has made and 1 that were changed since; "
+        r"found: 003.png, a.png, b.png and 3 more; choose another place, or replace them by force"
+    )
+    for dry_run in (False, True):
+        with pytest.raises(BatchError, match=said):
+            run(src, dst, dry_run=dry_run)
+    assert archives.contents(dst) == before
+    assert run(src, dst, force=True).reasons == {"changed result": 1, "new": 5}
+    assert run(src, dst).kept == 9
+
+
+def stop_before(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    """End the run as a kill does: with that result in its place, and no record of it."""
+    real = manifest.Manifest.add
+
+    def add(self: manifest.Manifest, record: manifest.Record) -> None:
+        if record.source == source:
+            raise KeyboardInterrupt
+        real(self, record)
+
+    monkeypatch.setattr(manifest.Manifest, "add", add)
+
+
+@pytest.mark.parametrize("kind", ["folder", "store"])
+def test_a_result_without_a_record_is_the_runs_own(
+    kind: str, src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = str(dst) if kind == "folder" else f"memory://{dst.parent.name}"
+    with monkeypatch.context() as patch:
+        stop_before(patch, "003.png")
+        with pytest.raises(KeyboardInterrupt):
+            run(src, place)
+    assert places.place(place).size("003.png")
+    assert run(src, place).done == 3
+    archives.flat(src / "003.png", 9)
+    with monkeypatch.context() as patch:  # and so is one that took the place of another
+        stop_before(patch, "003.png")
+        with pytest.raises(KeyboardInterrupt):
+            run(src, place)
+    assert run(src, place).done == 1
+    assert run(src, place).kept == 4
+
+
+def test_what_was_not_begun_is_not_the_runs_own(src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        stop_before(patch, "003.png")
+        with pytest.raises(KeyboardInterrupt):
+            run(src, dst)
+    mine = archives.flat(dst / "inner/002.png", 9).read_bytes()
+    with pytest.raises(BatchError, match=r"found: inner/002.png"):
+        run(src, dst)
+    assert (dst / "inner/002.png").read_bytes() == mine
+
+
+def test_results_stay_the_runs_own_whatever_fails(src: Path, dst: Path) -> None:
+    run(src, dst)
+    good = (src / "001.png").read_bytes()
+    (src / "001.png").write_bytes(b"no picture")
+    assert len(run(src, dst).failed) == 1
+    (src / "001.png").write_bytes(good)
+    assert run(src, dst).reasons == {"changed source": 1}
+    (src / "003.png").write_bytes(b"no picture")
+    (dst / "003.png").unlink()
+    run(src, dst)
+    archives.flat(dst / "003.png", 9)  # by hand, since it failed
+    archives.flat(src / "003.png", 9)
+    with pytest.raises(BatchError, match=r"found: 003.png"):
+        run(src, dst)
+
+
+def test_what_was_forced_once_is_not_forced_for_ever(src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archives.flat(dst / "003.png", 9)
+    stop_before(monkeypatch, "001.png")
+    with pytest.raises(KeyboardInterrupt):
+        run(src, dst, force=True)
+    with pytest.raises(BatchError, match=r"found: 003.png"):
+        run(src, dst)
 
 
 def test_other_sources_are_refused(src: Path, dst: Path, tmp_path: Path) -> None:
@@ -261,11 +344,13 @@ def test_what_auto_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_records_that_are_none_are_done_again(src: Path, dst: Path, caplog: pytest.LogCaptureFixture) -> None:
     run(src, dst)
-    (manifest,) = (dst / ".colorzoo/manifest").iterdir()
-    head, *lines = manifest.read_text().splitlines()
-    for number, more in enumerate(({"result": ["a"]}, {"part": {}}, {"detail": "half"}, {"size": None})):
+    (part,) = (dst / ".colorzoo/manifest").iterdir()
+    lines = part.read_text().splitlines()
+    told = [number for number, line in enumerate(lines) if '"status"' in line]
+    wrong: list[dict[str, Any]] = [{"result": ["a"]}, {"part": {}}, {"detail": "half"}, {"size": None}]
+    for number, more in zip(told, wrong, strict=True):
         lines[number] = json.dumps(json.loads(lines[number]) | more)
-    manifest.write_text("\n".join([head, *lines, ""]))
+    part.write_text("\n".join([*lines, ""]))
     assert run(src, dst).done == 4
     assert "4 lines are damaged" in caplog.text
 

@@ -6,21 +6,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from itertools import islice
 from typing import Any, Protocol
 
 from zoo import images
-from zoo.batch import films, settings, work
-from zoo.batch.folders import WORK, Entry, Place, identity
+from zoo.batch import films, settings
+from zoo.batch.folders import WORK, Entry, Folder, Place
 from zoo.batch.manifest import Header, Manifest, Record
 from zoo.batch.places import below
+from zoo.batch.targets import Taken, check_sources_stay, result_names
 from zoo.batch.work import Job, Outcome, Task
 from zoo.errors import BatchError
 from zoo.video import SUFFIXES
 
 FAILURES = f"{WORK}/failures.tsv"
 _MOST_BUGS = 20  # in a row with nothing done: it is not the files that are wrong
-_SHOWN = 3
+_TOGETHER = 1000  # items that are noted as begun at once in a store, which cannot append
 
 
 class Engine(Protocol):
@@ -30,8 +31,13 @@ class Engine(Protocol):
 
     def __exit__(self, *args: Any) -> None: ...
 
-    def work(self, tasks: Iterable[Task], follow: Callable[[Outcome], Sequence[Task]]) -> Iterator[Outcome]:
-        """What becomes of ``tasks``, and of those that ``follow`` from an outcome."""
+    def work(
+        self,
+        tasks: Iterable[Task],
+        follow: Callable[[Outcome], Sequence[Task]],
+        begin: Callable[[Sequence[Task]], None],
+    ) -> Iterator[Outcome]:
+        """What becomes of ``tasks``, and of those that ``follow`` from an outcome; ``begin`` is told before they do."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,7 @@ class Archive:
         entries: The sources.
         header: Of this run.
         manifest: Of the place of the results.
-        force: Whether to do again what was done with other settings, and to replace files that no run has made.
+        force: Whether to do again what was done with other settings, and to replace what no run has left so.
 
     Attributes:
         tasks: What is to be done first; more follows from it.
@@ -120,7 +126,7 @@ class Archive:
 
     Raises:
         BatchError: Results were made with other settings or from other sources, or would replace files that no run
-            has made.
+            has made, or that were changed since.
     """
 
     def __init__(self, job: Job, entries: Sequence[Entry], header: Header, manifest: Manifest, force: bool) -> None:
@@ -129,18 +135,14 @@ class Archive:
         self.tasks: list[Task] = []
         self._problems: list[Record] = []
         self._left: dict[str, set[int]] = {}  # segments of films that are under way
-        sizes = job.dst.sizes()
-        names = _result_names([entry.name for entry in entries])
-        self._check_sources_stay(entries, names)
+        names = result_names([entry.name for entry in entries])
+        check_sources_stay(job.src, job.dst, entries, names)
         if not force:
             self._check_source()
-            if not manifest.headers:
-                self._check_free(
-                    [name for pair in zip(names, entries, strict=True) for name in _may_write(*pair)], sizes
-                )
+        self._taken = Taken(job.dst, manifest)
         others: list[str] = []
         for entry, result in zip(entries, names, strict=True):
-            reason = self._reason(entry, sizes)
+            reason = self._reason(entry)
             if reason is None:
                 self.summary.kept += 1
                 continue
@@ -148,8 +150,11 @@ class Archive:
             if reason == "other settings":
                 others.append(entry.name)
             self._plan(entry, result)
-        if others and not force:
-            raise self._other_settings(others)
+        if not force:
+            self._taken.check()
+            if others:
+                raise self._other_settings(others)
+        self._ahead = (task.source for task in self.tasks if self._to_begin(task))
         self.summary.done = len(self.tasks)
 
     def __enter__(self) -> "Archive":
@@ -180,7 +185,7 @@ class Archive:
             total += len(more)
             return more
 
-        for outcome in engine.work(self.tasks, follow):
+        for outcome in engine.work(self.tasks, follow, self._begin):
             if outcome.error is None:
                 done += 1
             else:
@@ -197,7 +202,7 @@ class Archive:
                 progress(Progress(done, failed, total, (done + failed - 1) / spent if spent > 0 else 0.0))
             began = time.monotonic() if began is None else began
 
-    def _reason(self, entry: Entry, sizes: dict[str, int]) -> str | None:
+    def _reason(self, entry: Entry) -> str | None:
         """Why an item is to be done; None where it need not be."""
         record = self._manifest.of(entry.name)
         if record is None:
@@ -210,19 +215,22 @@ class Archive:
             return "other settings"
         if record.status == "planned":
             return "begun"
-        if record.result is None or sizes.get(record.result) != record.result_size:
+        found = None if record.result is None else self._taken.sizes.get(record.result)
+        if not found:
             return "result not there"
-        return None
+        return None if found == record.result_size else "changed result"
 
     def _plan(self, entry: Entry, result: str | None) -> None:
         problem = entry.problem
         if result is None:
             problem = problem or f"{entry.name}: another file's result would have its name; rename one of them"
         if result is None or problem is not None:
-            self._problems.append(
-                Record(entry.name, "failed", entry.size, entry.stamp, self._header.settings, error=problem, tries=0)
+            record = Record(
+                entry.name, "failed", entry.size, entry.stamp, self._header.settings, error=problem, tries=0
             )
+            self._problems.append(replace(record, **self._standing(entry.name)))
             return
+        self._taken.look(entry, result)
         task = Task("picture", entry.name, result, entry.size, entry.stamp)
         if films.is_film(entry.name):
             folder = films.folder_of(entry.name, entry.size, entry.stamp, self._header.settings)
@@ -258,6 +266,26 @@ class Archive:
     def _is_of(self, record: Record, task: Task) -> bool:
         return (record.size, record.stamp, record.settings) == (task.size, task.stamp, self._header.settings)
 
+    def _to_begin(self, task: Task) -> bool:
+        """By force, what others have made is replaced: that a run began it must not make it this run's own."""
+        return task.source not in self._manifest.begun and task.source not in self._taken.sources
+
+    def _begin(self, tasks: Sequence[Task]) -> None:
+        """Note what may stand in the place of the results without a record, should this run be killed."""
+        found = [task.source for task in tasks if self._to_begin(task)]
+        if found:
+            more = 0 if isinstance(self._job.dst, Folder) else _TOGETHER
+            self._manifest.start(list(dict.fromkeys([*found, *islice(self._ahead, more)])))
+
+    def _standing(self, source: str, name: str | None = None) -> dict[str, Any]:
+        """What a record that an item is not done says of the result that an earlier run, or this one, left there."""
+        with suppress(OSError):
+            size = None if name is None or source in self._taken.sources else self._job.dst.size(name)
+            if size is not None:
+                return {"result": name, "result_size": size}
+        earlier = self._manifest.of(source)
+        return {} if earlier is None else {"result": earlier.result, "result_size": earlier.result_size}
+
     def _note(self, outcome: Outcome) -> Sequence[Task]:
         """Put down what has become of a task; what follows from it."""
         task = outcome.task
@@ -282,19 +310,21 @@ class Archive:
             error=outcome.error,
         )
         if outcome.error is not None:
-            self._manifest.add(replace(record, result=None))
+            left = self._standing(task.source, task.result) if task.part is None else {"result": None}
+            self._manifest.add(replace(record, **left))
             self.summary.failed.append(record)
             return []
         if task.kind == "split":
             found = list(outcome.segments)
-            self._manifest.add(replace(record, status="planned", result=None, detail={"segments": found}))
+            record = replace(record, status="planned", result=None, detail={"segments": found})
+            self._manifest.add(replace(record, **self._standing(task.source)))
             return self._segments(task, found)
         if task.kind == "segment":
             self._manifest.add(record)
-            left = self._left[task.source]
-            left.discard(task.part or 0)
+            under_way = self._left[task.source]
+            under_way.discard(task.part or 0)
             planned = self._manifest.of(task.source)
-            if left or planned is None:
+            if under_way or planned is None:
                 return []
             return [replace(task, kind="join", part=None, segments=tuple((planned.detail or {})["segments"]))]
         if task.kind == "join":
@@ -311,28 +341,6 @@ class Archive:
                 found=self._job.src.text,
                 expected=last[0].source,
                 remedy="choose another place; or by force, if these are the same files under a new name",
-            )
-
-    def _check_sources_stay(self, entries: Sequence[Entry], names: Sequence[str | None]) -> None:
-        """No result may come where a source lies, by whatever links; not by force either."""
-        folder = below(self._job.src, self._job.dst)
-        sources = set() if folder is None else {PurePosixPath(folder, entry.name).as_posix() for entry in entries}
-        files, local = {entry.identity for entry in entries} - {None}, self._job.dst.local
-        for entry, result in zip(entries, names, strict=True):
-            for name in _may_write(result, entry):
-                if name in sources or (files and local is not None and identity(local / name) in files):
-                    raise BatchError(
-                        f"{self._job.dst.address(name)}: the result would overwrite a source",
-                        remedy="choose another place for the results",
-                    )
-
-    def _check_free(self, names: list[str], sizes: dict[str, int]) -> None:
-        taken = [name for name in names if name in sizes]
-        if taken:
-            raise BatchError(
-                f"{self._job.dst.text}: {len(taken)} files in it would be replaced, which no run has made",
-                found=_some(taken),
-                remedy="choose another place, or replace them by force",
             )
 
     def _other_settings(self, names: list[str]) -> BatchError:
@@ -359,23 +367,3 @@ class Archive:
             table.writerow([record.source, "" if record.part is None else record.part, record.tries, record.error])
         dst.write(FAILURES, text.getvalue().encode("utf-8", "backslashreplace"))
         self.summary.failures = dst.address(FAILURES)
-
-
-def _result_names(names: Sequence[str]) -> list[str | None]:
-    """Of each source's result; None for one whose name is another's. They do not depend on what else is there."""
-    results = [films.result_name(name) if films.is_film(name) else work.result_name(name) for name in names]
-    kept = {result for name, result in zip(names, results, strict=True) if name == result}
-    return [
-        result if result == name or result not in kept else None for name, result in zip(names, results, strict=True)
-    ]
-
-
-def _may_write(result: str | None, entry: Entry) -> list[str]:
-    """The names that an item may be written to; which one, its content says."""
-    animated = [entry.name] if films.may_be_animated(entry.name) else []
-    return list({*animated, *([] if result is None else [result])})
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

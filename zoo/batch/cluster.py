@@ -15,6 +15,7 @@ from zoo.batch.work import ColorizeBatch, Job, Outcome, Task, read_ahead
 from zoo.errors import BatchError
 
 Follow = Callable[[Outcome], Sequence[Task]]
+Begin = Callable[[Sequence[Task]], None]
 
 _READER = 0.25  # of a core, for each task that reads ahead
 _ROUNDS = 2  # in which what Ray has lost is tried again
@@ -58,7 +59,7 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         self._stop()
 
-    def work(self, tasks: Iterable[Task], follow: Follow) -> Iterator[Outcome]:
+    def work(self, tasks: Iterable[Task], follow: Follow, begin: Begin) -> Iterator[Outcome]:
         """What becomes of ``tasks``, and of those that ``follow`` from an outcome.
 
         It goes in rounds: first films are split, then comes all else, and what follows from it in the next one.
@@ -71,6 +72,7 @@ class Cluster:
             now = [task for task in waiting if task.kind == "split"] or waiting
             waiting = [] if now is waiting else [task for task in waiting if task.kind != "split"]
             left = {_key(task): task for task in now}
+            begin(now)
             for outcome in self._round(now):
                 if left.pop(_key(outcome.task), None) is None:  # of a block that was made twice
                     continue

@@ -7,7 +7,7 @@ append: there a part is written every few seconds, and what was done since the l
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import IO, Any, Literal
 
@@ -90,6 +90,7 @@ class Manifest:
     Attributes:
         records: The last of each item: of a film as a whole under its name, of segments under name and number.
         headers: By the digest of their settings; the last run's last.
+        begun: Items that a run has begun and of which nothing was told since: their results may stand there.
 
     Raises:
         BatchError: A manifest of a newer version.
@@ -100,6 +101,7 @@ class Manifest:
         self._place = place
         self.records: dict[tuple[str, int | None], Record] = {}
         self.headers: dict[str, Header] = {}
+        self.begun: set[str] = set()
         self._parts = [name for name in place.names(FOLDER) if name.endswith(".jsonl")]
         self._damaged = 0
         for name in self._parts:
@@ -130,6 +132,12 @@ class Manifest:
         """Note what has become of an item."""
         self._take(record)
         self._append(json.dumps({k: v for k, v in asdict(record).items() if v is not None}))
+
+    def start(self, sources: Sequence[str]) -> None:
+        """Note items as begun, for good before any result can stand there."""
+        self.begun.update(sources)
+        self._append(json.dumps({"begun": sources}))
+        self.flush()
 
     def flush(self) -> None:
         """Write what was added."""
@@ -170,6 +178,7 @@ class Manifest:
         """One part in place of many; where this is interrupted, some records are there twice, which does no harm."""
         lines = [_head(header) for header in self.headers.values()]
         lines += [json.dumps({k: v for k, v in asdict(r).items() if v is not None}) for r in self.records.values()]
+        lines.append(json.dumps({"begun": sorted(self.begun)}))
         self._place.write(self._next(), _bytes(lines))
         for name in self._parts:
             self._place.remove(name)
@@ -178,6 +187,8 @@ class Manifest:
         key = (record.source, record.part)
         self.records.pop(key, None)
         self.records[key] = record
+        if record.part is None and record.status != "planned":
+            self.begun.discard(record.source)
         if record.part is None and record.status == "done" and record.detail is not None:
             for number in range(int(record.detail.get("count", 0))):  # of a film that is whole now
                 self.records.pop((record.source, number), None)
@@ -188,6 +199,8 @@ class Manifest:
                 found = json.loads(line)
                 if "colorzoo_batch" in found:
                     self._take_header(found, name)
+                elif "begun" in found:
+                    self.begun.update(_names(found["begun"]))
                 else:
                     self._take(_record(found))
             except (ValueError, TypeError, AttributeError, KeyError):
@@ -213,6 +226,13 @@ def _record(found: dict[str, Any]) -> Record:
     if wrong := [name for name, value in known.items() if not isinstance(value, _FIELDS[name])]:
         raise TypeError(f"wrong value of {wrong[0]}")
     return Record(**known)
+
+
+def _names(found: Any) -> list[str]:
+    """TypeError for what is no list of names."""
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise TypeError("no list of names")
+    return found
 
 
 def _head(header: Header) -> str:

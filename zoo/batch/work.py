@@ -258,8 +258,9 @@ class ColorizeBatch:
             file = self._scratch / f"{secrets.token_hex(8)}{PurePath(task.result).suffix}"
             films.join(path, task.segments, parts, file)
             made = self._put(task, file, task.result)
-        for name in names:
-            dst.remove(name)
+        with suppress(OSError):  # the film is whole; the next run sweeps
+            for name in names:
+                dst.remove(name)
         self._clear(task.folder)
         return made
 
