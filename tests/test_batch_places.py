@@ -148,7 +148,7 @@ def test_segments_are_forgotten_when_their_film_is_whole(place: Place) -> None:
     for part in range(3):
         manifest.add(record("f.mp4", part=part))
     assert len(manifest.records) == 3
-    manifest.add(record("f.mp4", detail={"count": 3}))
+    manifest.add(record("f.mp4", detail={"count": 10**9}))  # which earlier versions wrote, and counted up to
     manifest.close()
     assert list(Manifest(place).records) == [("f.mp4", None)]
 
@@ -168,6 +168,26 @@ def test_what_is_damaged_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFi
     path.write_bytes(b"".join([lines[0], b'\xff\xfe{"half', b"\n", lines[1][:20], b"\n[1]\n", *lines[2:]]))
     assert [key[0] for key in Manifest(place).records] == ["b", "c"]
     assert "3 lines are damaged" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[" * 100_000,
+        '["colorzoo_batch"]',
+        json.dumps({"colorzoo_batch": 1, "settings": "x", "described": "y", "source": "s", "zoo": "1"}),
+        json.dumps({"colorzoo_batch": 1, "settings": "x", "described": {"loading": 1}, "source": "s", "zoo": "1"}),
+        json.dumps({"colorzoo_batch": 1, "settings": [], "described": {}, "source": "s", "zoo": "1"}),
+        json.dumps({"colorzoo_batch": 1}),
+        json.dumps({"begun": "a.jpg"}),
+        json.dumps({"source": "x", "status": "gone", "size": 1, "stamp": "", "settings": "abcd"}),
+    ],
+)
+def test_any_line_may_be_damaged(line: str, place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    place.write(f"{FOLDER}/000001.jsonl", f"{line}\n".encode())
+    found = Manifest(place)
+    assert (found.records, found.headers, found.begun) == ({}, {}, set())
+    assert "1 lines are damaged" in caplog.text
 
 
 def test_another_version_is_refused(place: Place) -> None:
@@ -192,6 +212,14 @@ def test_many_parts_become_one(place: Place) -> None:
 def test_one_run_at_a_time(place: Place) -> None:
     with leases.held(place), pytest.raises(BatchError, match="another run is at work"), leases.held(place):
         pass
+    with leases.held(place):
+        pass
+
+
+@pytest.mark.parametrize("lease", [b"{}", b'{"renewed": "soon"}', b"[" * 100_000, b"\xff"])
+def test_a_damaged_lease_holds_nobody_up(lease: bytes) -> None:
+    place = places.place("memory://damaged")
+    place.write(leases._LEASE, lease)
     with leases.held(place):
         pass
 

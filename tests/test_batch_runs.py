@@ -355,6 +355,34 @@ def test_records_that_are_none_are_done_again(src: Path, dst: Path, caplog: pyte
     assert "4 lines are damaged" in caplog.text
 
 
+def test_records_hold_without_a_header(src: Path, dst: Path) -> None:
+    run(src, dst)
+    (part,) = (dst / ".colorzoo/manifest").iterdir()
+    part.write_text(part.read_text()[40:])
+    assert run(src, dst).kept == 4
+
+
+@pytest.mark.parametrize("loading", [{"backend": [], "dtype": {}}, {"backend": "torch"}, {"backend": 3, "dtype": 4}])
+def test_a_header_may_tell_of_nonsense(loading: dict[str, Any], src: Path, dst: Path) -> None:
+    run(src, dst)
+    (part,) = (dst / ".colorzoo/manifest").iterdir()
+    head, rest = part.read_text().split("\n", 1)
+    header = json.loads(head)
+    header["described"]["loading"] = loading
+    part.write_text(f"{json.dumps(header)}\n{rest}")
+    assert run(src, dst, dry_run=True).kept == 4
+    with pytest.raises(BatchError, match=r"4 results in it were made with other settings; found: .*crf 3 in"):
+        run(src, dst, crf=3)
+
+
+@pytest.mark.parametrize("name", ["lock", "failures.tsv", "manifest"])
+def test_what_is_in_the_way_is_told(name: str, src: Path, dst: Path) -> None:
+    path = dst / ".colorzoo" / name
+    path.mkdir(parents=True) if name != "manifest" else archives.flat(path.with_suffix(".png"), 1).rename(path)
+    with pytest.raises(BatchError, match=rf"{name}: not what a run of batch has there; found: .*; move it elsewhere"):
+        run(src, dst)
+
+
 def test_a_store_takes_results_of_a_store(src: Path, dst: Path) -> None:
     memory = fsspec.filesystem("memory")
     for name, data in archives.contents(src).items():

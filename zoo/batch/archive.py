@@ -327,8 +327,6 @@ class Archive:
             if under_way or planned is None:
                 return []
             return [replace(task, kind="join", part=None, segments=tuple((planned.detail or {})["segments"]))]
-        if task.kind == "join":
-            record = replace(record, detail={"count": len(task.segments)})
         self._manifest.add(record)
         self.summary.done += 1
         return []

@@ -38,7 +38,7 @@ class Record:
         seconds: It took.
         tries: How many it took.
         error: Why it failed.
-        detail: The segments of a film that was split; how many they were when they are joined.
+        detail: The segments of a film that was split.
     """
 
     source: str
@@ -102,6 +102,7 @@ class Manifest:
         self.records: dict[tuple[str, int | None], Record] = {}
         self.headers: dict[str, Header] = {}
         self.begun: set[str] = set()
+        self._segments: dict[str, set[int]] = {}  # of films, those that have records
         self._parts = [name for name in place.names(FOLDER) if name.endswith(".jsonl")]
         self._damaged = 0
         for name in self._parts:
@@ -189,9 +190,11 @@ class Manifest:
         self.records[key] = record
         if record.part is None and record.status != "planned":
             self.begun.discard(record.source)
-        if record.part is None and record.status == "done" and record.detail is not None:
-            for number in range(int(record.detail.get("count", 0))):  # of a film that is whole now
-                self.records.pop((record.source, number), None)
+        if record.part is not None:
+            self._segments.setdefault(record.source, set()).add(record.part)
+        elif record.status == "done":
+            for number in self._segments.pop(record.source, ()):  # of a film that is whole now
+                del self.records[record.source, number]
 
     def _read(self, name: str) -> None:
         for line in _lines(self._place.read(name)):
@@ -203,7 +206,7 @@ class Manifest:
                     self.begun.update(_names(found["begun"]))
                 else:
                     self._take(_record(found))
-            except (ValueError, TypeError, AttributeError, KeyError):
+            except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
                 self._damaged += 1
 
     def _take_header(self, found: dict[str, Any], name: str) -> None:
@@ -215,9 +218,20 @@ class Manifest:
                 expected=VERSION,
                 remedy="go on with the colorzoo that began it, or choose another place for the results",
             )
-        header = Header(found["settings"], found["described"], found["source"], found["zoo"])
+        header = _header(found)
         self.headers.pop(header.settings, None)
         self.headers[header.settings] = header
+
+
+def _header(found: dict[str, Any]) -> Header:
+    """As a line tells it; TypeError or KeyError for one of which something is missing or of another kind."""
+    header = Header(found["settings"], found["described"], found["source"], found["zoo"])
+    tables = [header.described, *(header.described.get(name, {}) for name in ("options", "loading"))]
+    if not all(isinstance(table, dict) for table in tables):
+        raise TypeError("wrong settings")
+    if not all(isinstance(text, str) for text in (header.settings, header.source, header.zoo)):
+        raise TypeError("wrong header")
+    return header
 
 
 def _record(found: dict[str, Any]) -> Record:
@@ -225,6 +239,8 @@ def _record(found: dict[str, Any]) -> Record:
     known = {name: value for name, value in found.items() if name in _FIELDS}
     if wrong := [name for name, value in known.items() if not isinstance(value, _FIELDS[name])]:
         raise TypeError(f"wrong value of {wrong[0]}")
+    if known["status"] not in ("done", "failed", "planned"):
+        raise TypeError("wrong status")
     return Record(**known)
 
 
