@@ -54,6 +54,11 @@ def test_files_come_and_go(place: Place, tmp_path: Path) -> None:
     place.remove("x/y/c.PNG")
     place.remove("x/y/c.PNG")
     assert [e.name for e in place.entries({".png"})] == ["sub/a.png"]
+    for name in ("f/1/a.part", "f/1/b.part", "f/2/a.part", "f/3/in/a.part"):
+        place.write(name, b"abc")
+    place.retain("f", {"f/2"})
+    place.retain("none", {"f/2"})
+    assert place.sizes() == {"sub/a.png": 3, "notes.txt": 4, "f/2/a.part": 3}
 
 
 def test_a_change_shows_in_the_stamp(place: Place) -> None:
@@ -151,6 +156,18 @@ def test_segments_are_forgotten_when_their_film_is_whole(place: Place) -> None:
     manifest.add(record("f.mp4", detail={"count": 10**9}))  # which earlier versions wrote, and counted up to
     manifest.close()
     assert list(Manifest(place).records) == [("f.mp4", None)]
+
+
+def test_segments_of_another_film_are_forgotten(place: Place) -> None:
+    manifest = Manifest(place)
+    manifest.begin(HEADER)
+    for part in range(3):
+        manifest.add(record("f.mp4", part=part, stamp="7" if part else "8"))
+    manifest.add(record("f.mp4", status="failed", size=0, stamp=""))  # as of a disk that is not there
+    assert len(manifest.records) == 4
+    manifest.add(record("f.mp4", status="planned"))
+    manifest.close()
+    assert list(Manifest(place).records) == [("f.mp4", 1), ("f.mp4", 2), ("f.mp4", None)]
 
 
 def test_what_is_damaged_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

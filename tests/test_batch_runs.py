@@ -200,9 +200,24 @@ def test_bad_files_are_told_and_the_rest_is_done(src: Path, dst: Path) -> None:
     assert run(src, dst, dry_run=True).reasons == {"failed before": 2}
     (src / "bad\tname.jpg").unlink()
     archives.flat(src / "empty.png", 3)
-    assert run(src, dst).failed == []
-    listed = (dst / ".colorzoo/failures.tsv").read_text().splitlines()
-    assert len(listed) == 2  # the other one is gone from the sources, and was never done
+    found = run(src, dst)
+    assert (found.failed, found.failures) == ([], None)  # the other one is gone from the sources
+    assert not (dst / ".colorzoo/failures.tsv").exists()
+
+
+def test_a_run_of_some_forgets_no_failures_of_the_others(src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (src / "bad.png").write_bytes(b"no picture")
+    (src / "inner/worse.png").write_bytes(b"no picture")
+    assert len(run(src, dst).failed) == 2
+    found = run(src / "001.png", dst)
+    assert (found.kept, found.failures) == (1, f"{dst}/.colorzoo/failures.tsv")
+    (src / "bad.png").unlink()
+    (src / "lost.png").symlink_to(src / "nothing.png")  # as a disk that is not there
+    run(src, dst)
+    assert len((dst / ".colorzoo/failures.tsv").read_text().splitlines()) == 4
+    (src / "lost.png").unlink()
+    run(src, dst)
+    assert len((dst / ".colorzoo/failures.tsv").read_text().splitlines()) == 2
 
 
 def test_what_passes_is_tried_again(src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:

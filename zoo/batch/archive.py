@@ -119,6 +119,7 @@ class Archive:
         header: Of this run.
         manifest: Of the place of the results.
         force: Whether to do again what was done with other settings, and to replace what no run has left so.
+        only: What of the sources the entries are, as for `list_sources`.
 
     Attributes:
         tasks: What is to be done first; more follows from it.
@@ -129,8 +130,12 @@ class Archive:
             has made, or that were changed since.
     """
 
-    def __init__(self, job: Job, entries: Sequence[Entry], header: Header, manifest: Manifest, force: bool) -> None:
-        self._job, self._header, self._manifest = job, header, manifest
+    def __init__(
+        self, job: Job, entries: Sequence[Entry], header: Header, manifest: Manifest, force: bool, only: str | None
+    ) -> None:
+        self._job, self._header, self._manifest, self._only = job, header, manifest, only
+        self._sources = {entry.name for entry in entries}
+        self._all = not getattr(job.src, "only", None) and not any(entry.problem for entry in entries)
         self.summary = Summary()
         self.tasks: list[Task] = []
         self._problems: list[Record] = []
@@ -159,6 +164,8 @@ class Archive:
 
     def __enter__(self) -> "Archive":
         self._manifest.begin(self._header)
+        if self._all and self._only != "pictures":
+            self._job.dst.retain(films.FOLDER, {task.folder for task in self.tasks})
         self.summary.done = 0
         for record in self._problems:
             self._manifest.add(record)
@@ -232,11 +239,10 @@ class Archive:
             return
         self._taken.look(entry, result)
         task = Task("picture", entry.name, result, entry.size, entry.stamp)
-        if films.is_film(entry.name):
+        if films.is_film(entry.name) or films.may_be_animated(entry.name):
             folder = films.folder_of(entry.name, entry.size, entry.stamp, self._header.settings)
-            self.tasks += self._of_film(replace(task, kind="split", folder=folder))
-        else:
-            self.tasks.append(task)
+            task = replace(task, folder=folder)
+        self.tasks += self._of_film(replace(task, kind="split")) if films.is_film(entry.name) else [task]
 
     def _of_film(self, task: Task) -> Sequence[Task]:
         """Where to go on with a film."""
@@ -264,7 +270,12 @@ class Archive:
         return more or [whole]
 
     def _is_of(self, record: Record, task: Task) -> bool:
-        return (record.size, record.stamp, record.settings) == (task.size, task.stamp, self._header.settings)
+        return record.of == (task.size, task.stamp, self._header.settings)
+
+    def _is_gone(self, name: str) -> bool:
+        """Whether there is no such source any more, as far as this run has looked."""
+        seen = self._all and (self._only is None or films.is_film(name) == (self._only == "films"))
+        return seen and name not in self._sources
 
     def _to_begin(self, task: Task) -> bool:
         """By force, what others have made is replaced: that a run began it must not make it this run's own."""
@@ -351,9 +362,18 @@ class Archive:
             remedy="choose another place, or do them again by force",
         )
 
+    def _is_over(self, record: Record) -> bool:
+        """Whether it tells of a segment of a film that has changed since."""
+        whole = self._manifest.of(record.source)
+        return record.part is not None and whole is not None and whole.of != record.of
+
     def _list_failures(self) -> None:
         """All that have failed and are not done since, in this run or an earlier one."""
-        failed = [record for record in self._manifest.records.values() if record.status == "failed"]
+        failed = [
+            record
+            for record in self._manifest.records.values()
+            if record.status == "failed" and not self._is_gone(record.source) and not self._is_over(record)
+        ]
         dst = self._job.dst
         if not failed:
             dst.remove(FAILURES)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from zoo.batch.settings import Settings
     from zoo.colorizer import Colorizer
 
+FOLDER = f"{WORK}/films"
 _WRITTEN = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})  # as zoo.video.sink, which needs PyAV, has it
 _ANIMATED = frozenset({".gif", ".webp"})  # pictures or films, as their content says
 _SHORTEST = 2.0  # seconds of a segment, at least; less where they are to be shorter than twice that
@@ -47,7 +48,7 @@ def result_name(name: str) -> str:
 
 def folder_of(*identity: object) -> str:
     """Where in the place of the results a film is put together; other sources or settings have another."""
-    return f"{WORK}/films/{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}"
+    return f"{FOLDER}/{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}"
 
 
 def check_extra() -> None:

@@ -4,7 +4,7 @@ import secrets
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +83,10 @@ class Place(ABC):
     @abstractmethod
     def remove(self, name: str) -> None:
         """Delete a file, where there is one."""
+
+    @abstractmethod
+    def retain(self, folder: str, kept: Collection[str]) -> None:
+        """Delete the folders in ``folder``, with all in them, but for those ``kept``; what cannot be stays."""
 
     @abstractmethod
     def fetched(self, name: str, scratch: Path) -> AbstractContextManager[Path]:
@@ -171,6 +175,13 @@ class Folder(Place):
     def remove(self, name: str) -> None:
         """As of `Place`."""
         (self.root / name).unlink(missing_ok=True)
+
+    def retain(self, folder: str, kept: Collection[str]) -> None:
+        """As of `Place`."""
+        with suppress(OSError):
+            for path in (self.root / folder).iterdir():
+                if f"{folder}/{path.name}" not in kept:
+                    shutil.rmtree(path, ignore_errors=True)
 
     @contextmanager
     def fetched(self, name: str, scratch: Path) -> Iterator[Path]:

@@ -55,6 +55,11 @@ class Record:
     error: str | None = None
     detail: dict[str, Any] | None = None
 
+    @property
+    def of(self) -> tuple[int, str, str]:
+        """The state of the source and the settings that it tells of."""
+        return self.size, self.stamp, self.settings
+
 
 _FIELDS: dict[str, Any] = {  # what they may be
     **dict.fromkeys(("source", "status", "stamp", "settings"), str),
@@ -192,9 +197,12 @@ class Manifest:
             self.begun.discard(record.source)
         if record.part is not None:
             self._segments.setdefault(record.source, set()).add(record.part)
-        elif record.status == "done":
-            for number in self._segments.pop(record.source, ()):  # of a film that is whole now
-                del self.records[record.source, number]
+        elif record.status != "failed":
+            known = self._segments.get(record.source, set())
+            for number in list(known):  # of a film that is whole now, or of another one
+                if record.status == "done" or self.records[record.source, number].of != record.of:
+                    del self.records[record.source, number]
+                    known.remove(number)
 
     def _read(self, name: str) -> None:
         for line in _lines(self._place.read(name)):

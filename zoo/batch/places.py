@@ -118,6 +118,14 @@ class Store(Place):
         with suppress(FileNotFoundError), self._asking(name):
             fs.rm_file(f"{root}/{name}")
 
+    def retain(self, folder: str, kept: Collection[str]) -> None:
+        """As of `Place`."""
+        fs, root = _filesystem(self.text)
+        with suppress(OSError), self._asking(folder):
+            for path in fs.ls(f"{root}/{folder}", detail=False):
+                if f"{folder}/{PurePath(path).name}" not in kept:
+                    fs.rm(path, recursive=True)
+
     @contextmanager
     def fetched(self, name: str, scratch: Path) -> Iterator[Path]:
         """As of `Place`."""

@@ -130,9 +130,9 @@ def run(
     entries = list_sources(job.src, job.dst, only)
     chosen.check(films=any(films.is_film(entry.name) for entry in entries))
     if dry_run:
-        return _archive(job, entries, force, engine)[1].summary
+        return _archive(job, entries, force, engine, only)[1].summary
     with leases.held(job.dst):
-        job, archive = _archive(job, entries, force, engine)
+        job, archive = _archive(job, entries, force, engine, only)
         with archive:
             if archive.tasks:
                 with _engine(engine, job, workers, address, gpus, len(archive.tasks)) as doing:
@@ -141,14 +141,14 @@ def run(
     return archive.summary
 
 
-def _archive(job: Job, entries: Sequence[Entry], force: bool, engine: str) -> tuple[Job, Archive]:
+def _archive(job: Job, entries: Sequence[Entry], force: bool, engine: str, only: str | None) -> tuple[Job, Archive]:
     """The job as the manifest settles what was left open, and what is known of its items."""
     manifest = Manifest(job.dst)
     earlier = (header.described for header in manifest.headers.values())
     job = replace(job, settings=job.settings.resolved(earlier, job.threads, cluster=engine == "ray"))
     described = job.settings.described()
     header = Header(settings.digest(described), described, job.src.text, zoo.__version__)
-    return job, Archive(job, entries, header, manifest, force)
+    return job, Archive(job, entries, header, manifest, force, only)
 
 
 def _check(

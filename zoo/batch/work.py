@@ -243,11 +243,10 @@ class ColorizeBatch:
         settings = self._job.settings
         if set(settings.options) - set(settings.film_options):
             raise ImageError(f"{task.source}: is animated, and films have no seed and one view")
-        folder = task.folder or films.folder_of(task.source, task.size, task.stamp)
-        with self._working(folder, f"{folder}/film{PurePath(task.result).suffix}") as target:
+        with self._working(task.folder, f"{task.folder}/film{PurePath(task.result).suffix}") as target:
             films.color_whole(path, target, self._colorizer, settings)
             made = self._put(task, target, task.result)
-        self._clear(folder)
+        self._clear(task.folder)
         return made
 
     def _joined(self, task: Task, path: Path) -> Outcome:
