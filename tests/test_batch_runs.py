@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 import zoo
 from zoo import backends, batch
 from zoo.backends import choice, kinds
-from zoo.batch import folders, leases, manifest, places, settings, work
+from zoo.batch import films, folders, leases, manifest, places, settings, work
 from zoo.cli import app
-from zoo.errors import BatchError, ImageError, OptionError
+from zoo.errors import BatchError, ImageError, OptionError, ZooError
 
 
 def run(src: object, dst: object, **options: Any) -> batch.Summary:
@@ -254,6 +254,25 @@ def test_a_full_disk_ends_the_run(src: Path, dst: Path, monkeypatch: pytest.Monk
             run(src, dst)
     assert archives.contents(dst) == {}
     assert run(src, dst).done == 4
+
+
+@pytest.mark.parametrize("name", ["a.heic", "b.mkv"])
+@pytest.mark.parametrize("kind", ["folder", "store"])
+def test_an_error_of_writing_names_the_result(
+    kind: str, name: str, src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any, **_: object) -> None:
+        target = args[1 if name == "b.mkv" else 2]
+        raise ZooError(f"{target}: cannot be written") from OSError(28, "No space left on device")
+
+    monkeypatch.setattr(films, "color_whole", full)
+    monkeypatch.setattr(zoo.Colorizer, "colorize_file", full)
+    (src / name).write_bytes(b"any")
+    place = str(dst) if kind == "folder" else f"memory://{dst.parent.name}"
+    with pytest.raises(BatchError) as told:
+        run(src / name, place, segment=0)
+    result = "a.heic.png" if name == "a.heic" else name
+    assert f"found: {place}/{result}: cannot be written; the same command" in str(told.value)
 
 
 def test_names_do_not_depend_on_what_else_is_there(tmp_path: Path, dst: Path) -> None:
