@@ -153,6 +153,19 @@ def test_what_was_not_begun_is_not_the_runs_own(src: Path, dst: Path, monkeypatc
     assert (dst / "inner/002.png").read_bytes() == mine
 
 
+def test_what_was_begun_for_nothing_is_not_the_runs_own(src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work.ColorizeBatch, "_picture", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(src, dst)
+    archives.flat(dst / "001.png", 9)
+    with pytest.raises(BatchError, match=r"found: 001.png"):
+        run(src, dst)
+
+
 def test_results_stay_the_runs_own_whatever_fails(src: Path, dst: Path) -> None:
     run(src, dst)
     good = (src / "001.png").read_bytes()

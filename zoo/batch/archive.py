@@ -14,7 +14,7 @@ from zoo.batch import films, settings
 from zoo.batch.folders import WORK, Entry, Folder, Place
 from zoo.batch.manifest import Header, Manifest, Record
 from zoo.batch.places import below
-from zoo.batch.targets import Taken, check_sources_stay, result_names
+from zoo.batch.targets import Taken, check_sources_stay, may_write, result_names
 from zoo.batch.work import Job, Outcome, Task
 from zoo.errors import BatchError
 from zoo.video import SUFFIXES
@@ -174,6 +174,8 @@ class Archive:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with suppress(OSError) if kind is not None else nullcontext():  # what ended the run is told, as of a full disk
+            if isinstance(self._job.dst, Folder):  # a store would have to be asked for each
+                self._stop()
             self._manifest.close()
             self._list_failures()
 
@@ -287,6 +289,13 @@ class Archive:
         if found:
             more = 0 if isinstance(self._job.dst, Folder) else _TOGETHER
             self._manifest.start(list(dict.fromkeys([*found, *islice(self._ahead, more)])))
+
+    def _stop(self) -> None:
+        """What was begun and does not stand there when no worker is left was not: others may put theirs there."""
+        size, begun = self._job.dst.size, [task for task in self.tasks if task.source in self._manifest.begun]
+        missing = [t.source for t in begun if all(size(n) is None for n in may_write(t.source, t.result))]
+        if missing:
+            self._manifest.stop(missing)
 
     def _standing(self, source: str, name: str | None = None) -> dict[str, Any]:
         """What a record that an item is not done says of the result that an earlier run, or this one, left there."""

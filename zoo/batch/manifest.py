@@ -145,6 +145,11 @@ class Manifest:
         self._append(json.dumps({"begun": sources}))
         self.flush()
 
+    def stop(self, sources: Sequence[str]) -> None:
+        """Note that items were not begun after all."""
+        self.begun.difference_update(sources)
+        self._append(json.dumps({"not begun": sources}))
+
     def flush(self) -> None:
         """Write what was added."""
         self._written = time.monotonic()
@@ -212,6 +217,8 @@ class Manifest:
                     self._take_header(found, name)
                 elif "begun" in found:
                     self.begun.update(_names(found["begun"]))
+                elif "not begun" in found:
+                    self.begun.difference_update(_names(found["not begun"]))
                 else:
                     self._take(_record(found))
             except (ValueError, TypeError, AttributeError, KeyError, RecursionError):

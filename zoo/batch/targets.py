@@ -31,7 +31,7 @@ def check_sources_stay(src: Place, dst: Place, entries: Sequence[Entry], names: 
     sources = set() if folder is None else {PurePosixPath(folder, entry.name).as_posix() for entry in entries}
     files, local = {entry.identity for entry in entries} - {None}, dst.local
     for entry, result in zip(entries, names, strict=True):
-        for name in _may_write(entry, result):
+        for name in may_write(entry.name, result):
             if name in sources or (files and local is not None and identity(local / name) in files):
                 raise BatchError(
                     f"{dst.address(name)}: the result would overwrite a source",
@@ -67,7 +67,7 @@ class Taken:
         if entry.name in self._manifest.begun:
             return
         # an empty file is nobody's work: a power cut leaves such
-        found = [n for n in _may_write(entry, result) if self.sizes.get(n) and self._made.get(n) != self.sizes[n]]
+        found = [n for n in may_write(entry.name, result) if self.sizes.get(n) and self._made.get(n) != self.sizes[n]]
         if found:
             self.sources.add(entry.name)
             self._names += found
@@ -91,9 +91,9 @@ class Taken:
         )
 
 
-def _may_write(entry: Entry, result: str | None) -> list[str]:
+def may_write(source: str, result: str | None) -> list[str]:
     """The names that an item may be written to; which one, its content says."""
-    animated = [entry.name] if films.may_be_animated(entry.name) else []
+    animated = [source] if films.may_be_animated(source) else []
     return list({*animated, *([] if result is None else [result])})
 
 
