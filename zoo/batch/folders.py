@@ -1,5 +1,6 @@
 """Where sources and results lie: what every place can do, and the folders of this machine."""
 
+import os
 import secrets
 import shutil
 from abc import ABC, abstractmethod
@@ -33,10 +34,10 @@ class Entry:
     identity: planning.Identity | None = None
 
 
-def identity(path: Path) -> planning.Identity | None:
+def identity(path: str) -> planning.Identity | None:
     """As of `Entry`, of what ``path`` leads to; None where that is nothing."""
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116 - of a million files, whose paths take longer to make than to ask
     except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino

@@ -32,7 +32,7 @@ def check_sources_stay(src: Place, dst: Place, entries: Sequence[Entry], names: 
     files, local = {entry.identity for entry in entries} - {None}, dst.local
     for entry, result in zip(entries, names, strict=True):
         for name in may_write(entry.name, result):
-            if name in sources or (files and local is not None and identity(local / name) in files):
+            if name in sources or (files and local is not None and identity(f"{local}/{name}") in files):
                 raise BatchError(
                     f"{dst.address(name)}: the result would overwrite a source",
                     remedy="choose another place for the results",
