@@ -219,10 +219,13 @@ def test_many_parts_become_one(place: Place) -> None:
         manifest.begin(HEADER)
         manifest.add(record(f"{run}.jpg"))
         manifest.add(record("again.jpg", tries=run))
+        manifest.start(["begun.jpg"] if not run else ["done.jpg"])
+        manifest.add(record("done.jpg"))
         manifest.close()
     assert len(place.names(FOLDER)) < 10
     found = Manifest(place)
-    assert len(found.records) == 24
+    assert len(found.records) == 25
+    assert found.begun == {"begun.jpg"}
     assert found.of("again.jpg") == record("again.jpg", tries=22)
 
 

@@ -55,11 +55,10 @@ class Taken:
         self._dst, self._manifest = dst, manifest
         self.sizes = dst.sizes()
         self.sources: set[str] = set()
-        self._made = {
-            record.result: record.result_size
-            for record in manifest.records.values()
-            if record.part is None and record.result is not None
-        }
+        self._made: dict[str, set[int | None]] = {}  # a name may have been another source's before
+        for record in manifest.records.values():
+            if record.part is None and record.result is not None:
+                self._made.setdefault(record.result, set()).add(record.result_size)
         self._names: list[str] = []
 
     def look(self, entry: Entry, result: str) -> None:
@@ -67,7 +66,8 @@ class Taken:
         if entry.name in self._manifest.begun:
             return
         # an empty file is nobody's work: a power cut leaves such
-        found = [n for n in may_write(entry.name, result) if self.sizes.get(n) and self._made.get(n) != self.sizes[n]]
+        there = [name for name in may_write(entry.name, result) if self.sizes.get(name)]
+        found = [name for name in there if self.sizes[name] not in self._made.get(name, ())]
         if found:
             self.sources.add(entry.name)
             self._names += found
