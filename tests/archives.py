@@ -141,10 +141,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
-    """Every line of a manifest but the headers."""
+    """Every line of a manifest that tells what has become of an item."""
     parts = sorted((folder / ".colorzoo/manifest").iterdir())
     lines = [line for path in parts for line in path.read_text().splitlines()]
-    return [found for line in lines if "colorzoo_batch" not in (found := json.loads(line))]
+    return [found for line in lines if "status" in (found := json.loads(line))]
 
 
 def header(folder: Path) -> dict[str, Any]:

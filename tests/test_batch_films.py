@@ -106,8 +106,8 @@ def test_a_damaged_plan_is_made_anew(film: Path, tmp_path: Path, monkeypatch: py
     assert set(archives.contents(tmp_path / "out")) == {"old.avi.mkv", "inner/000.png"}
 
 
-def test_a_segment_that_fails_is_told(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cut_into_scenes(monkeypatch)
+def fail_one_segment(patch: pytest.MonkeyPatch) -> None:
+    """The second one of every film."""
     real = films.color_segment
 
     def failing(path: Path, segment: Any, *rest: Any) -> None:
@@ -115,14 +115,41 @@ def test_a_segment_that_fails_is_told(film: Path, tmp_path: Path, monkeypatch: p
             raise VideoError("a bad day")
         real(path, segment, *rest)
 
+    patch.setattr(films, "color_segment", failing)
+
+
+def test_a_segment_that_fails_is_told(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_into_scenes(monkeypatch)
     with monkeypatch.context() as patch:
-        patch.setattr(films, "color_segment", failing)
+        fail_one_segment(patch)
         summary = run(tmp_path / "in", tmp_path / "out")
     assert [(record.source, record.part, record.error) for record in summary.failed] == [("old.avi", 1, "a bad day")]
     assert archives.contents(tmp_path / "out") == {}
     assert run(tmp_path / "in", tmp_path / "out").done == 1
     done = [r["part"] for r in archives.records(tmp_path / "out") if r["status"] == "done" and "part" in r]
     assert sorted(done) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("scenes", "options"), [(1, {}), (2, {}), (3, {"force": True, "saturation": 0.5}), (3, {"segment": 60.0}), (0, {})]
+)
+def test_nothing_is_left_of_a_film_that_changed(
+    scenes: int, options: dict[str, Any], film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_into_scenes(monkeypatch)
+    src, dst = archives.pictures(tmp_path / "in", 1), tmp_path / "out"
+    with monkeypatch.context() as patch:
+        fail_one_segment(patch)
+        assert run(src, dst).failures
+    assert list((dst / ".colorzoo/films").rglob("*.part"))
+    film.unlink()
+    if scenes:
+        archives.film(film, scenes=scenes, sounds=["eng"])
+    summary = run(src, dst, **options)
+    assert (summary.failed, summary.failures) == ([], None)
+    assert not (dst / ".colorzoo/failures.tsv").exists()
+    assert not list((dst / ".colorzoo/films").iterdir())
+    assert run(src, dst, **(options | {"force": False})).kept == 1 + bool(scenes)
 
 
 def test_films_of_a_store(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

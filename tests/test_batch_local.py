@@ -15,7 +15,7 @@ import archives
 import pytest
 
 from zoo import batch
-from zoo.batch import local, places, work
+from zoo.batch import folders, local, work
 from zoo.batch.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -141,7 +141,7 @@ def _lives(pid: int) -> bool:
 
 
 def test_a_worker_that_dies_when_it_has_told_of_all_is_no_failure(tmp_path: Path) -> None:
-    folder = places.Folder(str(tmp_path))
+    folder = folders.Folder(str(tmp_path))
     given = deque([work.Task("picture", "a.png", "a.png")])
 
     def said() -> work.Outcome | None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from zoo.batch import leases, places
+from zoo.batch.folders import Folder, Place
 from zoo.batch.manifest import FOLDER, Header, Manifest, Record
-from zoo.batch.places import Folder, Place
 from zoo.errors import BatchError
 
 HEADER = Header("abcd", {"model": "grayscale"}, "/scans", "1.0")
@@ -53,6 +54,11 @@ def test_files_come_and_go(place: Place, tmp_path: Path) -> None:
     place.remove("x/y/c.PNG")
     place.remove("x/y/c.PNG")
     assert [e.name for e in place.entries({".png"})] == ["sub/a.png"]
+    for name in ("f/1/a.part", "f/1/b.part", "f/2/a.part", "f/3/in/a.part"):
+        place.write(name, b"abc")
+    place.retain("f", {"f/2"})
+    place.retain("none", {"f/2"})
+    assert place.sizes() == {"sub/a.png": 3, "notes.txt": 4, "f/2/a.part": 3}
 
 
 def test_a_change_shows_in_the_stamp(place: Place) -> None:
@@ -85,11 +91,46 @@ def test_a_place_that_cannot_be(name: str, said: str) -> None:
         places.source(name)
 
 
-def test_a_place_inside_another(tmp_path: Path) -> None:
-    assert places.inside(places.place(tmp_path / "a/b"), places.place(tmp_path / "a"))
-    assert not places.inside(places.place(tmp_path / "ab"), places.place(tmp_path / "a"))
-    assert places.inside(places.place("memory://a/b"), places.place("memory://a"))
-    assert not places.inside(places.place("memory://ab"), places.place("memory://a"))
+class Twice(MemoryFileSystem):
+    """A store of two names, as s3 and s3a, or gs and gcs, are."""
+
+    protocol = ("one", "two")
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        found: str = super()._strip_protocol(path.removeprefix("one://").removeprefix("two://"))
+        return found
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "expected"),
+    [
+        ("{}/a/b/c", "{}/a", "b/c"),
+        ("{}/ab", "{}/a", None),
+        ("{}/link/b", "{}/a", "b"),
+        ("local://{}/a/b", "{}/a", "b"),
+        ("{}/a/b", "file://{}/x/../a/", "b"),
+        ("simplecache::file://{}/a/b", "{}/link", "b"),
+        ("{}/a", "memory://{}/a", None),
+        ("memory://a/b", "memory:///a/", "b"),
+        ("memory://ab", "memory://a", None),
+        ("simplecache::memory://a", "memory://a", "."),
+        ("one://a/b", "two://a", "b"),
+        ("one://a/b", "memory://a", None),
+    ],
+)
+def test_a_place_inside_another(inner: str, outer: str, expected: str | None, tmp_path: Path) -> None:
+    for name in Twice.protocol:
+        fsspec.register_implementation(name, Twice, clobber=True)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    assert places.below(places.place(inner.format(tmp_path)), places.place(outer.format(tmp_path))) == expected
+
+
+@pytest.mark.parametrize(("found", "same"), [({"host": "b"}, False), ({"host": "a"}, True), ({}, True)])
+def test_stores_of_other_hosts_are_others(found: dict[str, str], same: bool) -> None:
+    one, other = SimpleNamespace(storage_options={"host": "a", "user": "me"}), SimpleNamespace(storage_options=found)
+    assert places._are_one(one, other) is same
 
 
 def test_a_manifest_is_read_as_it_was_written(place: Place) -> None:
@@ -112,9 +153,21 @@ def test_segments_are_forgotten_when_their_film_is_whole(place: Place) -> None:
     for part in range(3):
         manifest.add(record("f.mp4", part=part))
     assert len(manifest.records) == 3
-    manifest.add(record("f.mp4", detail={"count": 3}))
+    manifest.add(record("f.mp4", detail={"count": 10**9}))  # which earlier versions wrote, and counted up to
     manifest.close()
     assert list(Manifest(place).records) == [("f.mp4", None)]
+
+
+def test_segments_of_another_film_are_forgotten(place: Place) -> None:
+    manifest = Manifest(place)
+    manifest.begin(HEADER)
+    for part in range(3):
+        manifest.add(record("f.mp4", part=part, stamp="7" if part else "8"))
+    manifest.add(record("f.mp4", status="failed", size=0, stamp=""))  # as of a disk that is not there
+    assert len(manifest.records) == 4
+    manifest.add(record("f.mp4", status="planned"))
+    manifest.close()
+    assert list(Manifest(place).records) == [("f.mp4", 1), ("f.mp4", 2), ("f.mp4", None)]
 
 
 def test_what_is_damaged_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -134,6 +187,26 @@ def test_what_is_damaged_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert "3 lines are damaged" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[" * 100_000,
+        '["colorzoo_batch"]',
+        json.dumps({"colorzoo_batch": 1, "settings": "x", "described": "y", "source": "s", "zoo": "1"}),
+        json.dumps({"colorzoo_batch": 1, "settings": "x", "described": {"loading": 1}, "source": "s", "zoo": "1"}),
+        json.dumps({"colorzoo_batch": 1, "settings": [], "described": {}, "source": "s", "zoo": "1"}),
+        json.dumps({"colorzoo_batch": 1}),
+        json.dumps({"begun": "a.jpg"}),
+        json.dumps({"source": "x", "status": "gone", "size": 1, "stamp": "", "settings": "abcd"}),
+    ],
+)
+def test_any_line_may_be_damaged(line: str, place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    place.write(f"{FOLDER}/000001.jsonl", f"{line}\n".encode())
+    found = Manifest(place)
+    assert (found.records, found.headers, found.begun) == ({}, {}, set())
+    assert "1 lines are damaged" in caplog.text
+
+
 def test_another_version_is_refused(place: Place) -> None:
     place.write(f"{FOLDER}/000001.jsonl", json.dumps({"colorzoo_batch": 2}).encode() + b"\n")
     with pytest.raises(BatchError, match="of another version; found: 2; expected: 1"):
@@ -146,16 +219,27 @@ def test_many_parts_become_one(place: Place) -> None:
         manifest.begin(HEADER)
         manifest.add(record(f"{run}.jpg"))
         manifest.add(record("again.jpg", tries=run))
+        manifest.start(["begun.jpg"] if not run else ["done.jpg"])
+        manifest.add(record("done.jpg"))
         manifest.close()
     assert len(place.names(FOLDER)) < 10
     found = Manifest(place)
-    assert len(found.records) == 24
+    assert len(found.records) == 25
+    assert found.begun == {"begun.jpg"}
     assert found.of("again.jpg") == record("again.jpg", tries=22)
 
 
 def test_one_run_at_a_time(place: Place) -> None:
     with leases.held(place), pytest.raises(BatchError, match="another run is at work"), leases.held(place):
         pass
+    with leases.held(place):
+        pass
+
+
+@pytest.mark.parametrize("lease", [b"{}", b'{"renewed": "soon"}', b"[" * 100_000, b"\xff"])
+def test_a_damaged_lease_holds_nobody_up(lease: bytes) -> None:
+    place = places.place("memory://damaged")
+    place.write(leases._LEASE, lease)
     with leases.held(place):
         pass
 

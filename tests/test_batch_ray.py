@@ -4,6 +4,7 @@ import importlib
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from zoo import batch
 from zoo.batch import cluster
-from zoo.batch.places import Folder
+from zoo.batch.folders import Folder
 from zoo.batch.settings import Settings
 from zoo.batch.work import Job
 from zoo.errors import BatchError
@@ -96,6 +97,31 @@ def test_stores_and_films(ray: Path, tmp_path: Path) -> None:
     for one, other in zip(clips.read(tmp_path / "out/old.mkv"), clips.read(tmp_path / "once/old.mkv"), strict=True):
         for index in range(3):
             assert (clips.plane(one, index) == clips.plane(other, index)).all()
+
+
+def test_an_interrupt_keeps_what_was_done(ray: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes while no row has: they do once all of a block are done, and later."""
+    src, dst = archives.pictures(tmp_path / "in", 6), tmp_path / "out"
+
+    def waiting(_: object) -> Iterator[object]:
+        rows = iter(real(_))
+        next(rows)
+        deadline = time.monotonic() + 60
+        while len(archives.contents(dst)) < 6 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(1)  # until the last one is told as well
+        raise KeyboardInterrupt
+        yield
+
+    import ray.data
+
+    real = ray.data.Dataset.iter_rows
+    monkeypatch.setattr(ray.data.Dataset, "iter_rows", waiting)
+    seen: list[batch.Progress] = []
+    with pytest.raises(KeyboardInterrupt):
+        run(src, dst, model="grayscale", engine="ray", workers=2, progress=seen.append)
+    assert seen[-1].done == 6
+    assert run(src, dst, model="grayscale", workers=0, backend="torch", dtype="float32").kept == 6
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 import zoo
 from zoo import backends, batch
 from zoo.backends import choice, kinds
-from zoo.batch import leases, places, settings, work
+from zoo.batch import films, folders, leases, manifest, places, settings, work
 from zoo.cli import app
-from zoo.errors import BatchError, ImageError, OptionError
+from zoo.errors import BatchError, ImageError, OptionError, ZooError
 
 
 def run(src: object, dst: object, **options: Any) -> batch.Summary:
@@ -60,7 +60,7 @@ def test_what_changed_is_done_again(src: Path, dst: Path) -> None:
     run(src, dst)
     archives.flat(src / "001.png", 9)
     (dst / "003.png").unlink()
-    (dst / "inner/000.png").write_bytes(b"cut off")
+    (dst / "inner/000.png").write_bytes(b"")  # as a power cut leaves it
     archives.flat(src / "new.png", 99)
     plan = run(src, dst, dry_run=True)
     assert plan.reasons == {"changed source": 1, "result not there": 2, "new": 1}
@@ -93,6 +93,102 @@ def test_files_that_no_run_has_made_are_not_replaced(src: Path, dst: Path) -> No
     with pytest.raises(BatchError, match=r"1 files in it would be replaced, which no run has made; found: 001.png"):
         run(src, dst)
     assert run(src, dst, force=True).done == 4
+    for name in "abcde":
+        archives.flat(src / f"{name}.png", 70)
+        archives.flat(dst / f"{name}.png", 7)
+    (dst / "003.png").write_bytes(b"retouched")
+    before = archives.contents(dst)
+    said = (
+        r"6 files in it would be replaced, 5 that no run has made and 1 that were changed since; "
+        r"found: 003.png, a.png, b.png and 3 more; choose another place, or replace them by force"
+    )
+    for dry_run in (False, True):
+        with pytest.raises(BatchError, match=said):
+            run(src, dst, dry_run=dry_run)
+    assert archives.contents(dst) == before
+    assert run(src, dst, force=True).reasons == {"changed result": 1, "new": 5}
+    assert run(src, dst).kept == 9
+
+
+def stop_before(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    """End the run as a kill does: with that result in its place, and no record of it."""
+    real = manifest.Manifest.add
+
+    def add(self: manifest.Manifest, record: manifest.Record) -> None:
+        if record.source == source:
+            raise KeyboardInterrupt
+        real(self, record)
+
+    monkeypatch.setattr(manifest.Manifest, "add", add)
+
+
+@pytest.mark.parametrize("kind", ["folder", "store"])
+def test_a_result_without_a_record_is_the_runs_own(
+    kind: str, src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = str(dst) if kind == "folder" else f"memory://{dst.parent.name}"
+    with monkeypatch.context() as patch:
+        stop_before(patch, "003.png")
+        with pytest.raises(KeyboardInterrupt):
+            run(src, place)
+    assert places.place(place).size("003.png")
+    assert run(src, place).done == 3
+    archives.flat(src / "003.png", 9)
+    with monkeypatch.context() as patch:  # and so is one that took the place of another
+        stop_before(patch, "003.png")
+        with pytest.raises(KeyboardInterrupt):
+            run(src, place)
+    assert run(src, place).done == 1
+    assert run(src, place).kept == 4
+
+
+def test_what_was_not_begun_is_not_the_runs_own(src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        stop_before(patch, "003.png")
+        with pytest.raises(KeyboardInterrupt):
+            run(src, dst)
+    mine = archives.flat(dst / "inner/002.png", 9).read_bytes()
+    with pytest.raises(BatchError, match=r"found: inner/002.png"):
+        run(src, dst)
+    assert (dst / "inner/002.png").read_bytes() == mine
+
+
+def test_what_was_begun_for_nothing_is_not_the_runs_own(src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work.ColorizeBatch, "_picture", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(src, dst)
+    archives.flat(dst / "001.png", 9)
+    with pytest.raises(BatchError, match=r"found: 001.png"):
+        run(src, dst)
+
+
+def test_results_stay_the_runs_own_whatever_fails(src: Path, dst: Path) -> None:
+    run(src, dst)
+    good = (src / "001.png").read_bytes()
+    (src / "001.png").write_bytes(b"no picture")
+    assert len(run(src, dst).failed) == 1
+    (src / "001.png").write_bytes(good)
+    assert run(src, dst).reasons == {"changed source": 1}
+    (src / "003.png").write_bytes(b"no picture")
+    (dst / "003.png").unlink()
+    run(src, dst)
+    archives.flat(dst / "003.png", 9)  # by hand, since it failed
+    archives.flat(src / "003.png", 9)
+    with pytest.raises(BatchError, match=r"found: 003.png"):
+        run(src, dst)
+
+
+def test_what_was_forced_once_is_not_forced_for_ever(src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archives.flat(dst / "003.png", 9)
+    stop_before(monkeypatch, "001.png")
+    with pytest.raises(KeyboardInterrupt):
+        run(src, dst, force=True)
+    with pytest.raises(BatchError, match=r"found: 003.png"):
+        run(src, dst)
 
 
 def test_other_sources_are_refused(src: Path, dst: Path, tmp_path: Path) -> None:
@@ -117,9 +213,24 @@ def test_bad_files_are_told_and_the_rest_is_done(src: Path, dst: Path) -> None:
     assert run(src, dst, dry_run=True).reasons == {"failed before": 2}
     (src / "bad\tname.jpg").unlink()
     archives.flat(src / "empty.png", 3)
-    assert run(src, dst).failed == []
-    listed = (dst / ".colorzoo/failures.tsv").read_text().splitlines()
-    assert len(listed) == 2  # the other one is gone from the sources, and was never done
+    found = run(src, dst)
+    assert (found.failed, found.failures) == ([], None)  # the other one is gone from the sources
+    assert not (dst / ".colorzoo/failures.tsv").exists()
+
+
+def test_a_run_of_some_forgets_no_failures_of_the_others(src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (src / "bad.png").write_bytes(b"no picture")
+    (src / "inner/worse.png").write_bytes(b"no picture")
+    assert len(run(src, dst).failed) == 2
+    found = run(src / "001.png", dst)
+    assert (found.kept, found.failures) == (1, f"{dst}/.colorzoo/failures.tsv")
+    (src / "bad.png").unlink()
+    (src / "lost.png").symlink_to(src / "nothing.png")  # as a disk that is not there
+    run(src, dst)
+    assert len((dst / ".colorzoo/failures.tsv").read_text().splitlines()) == 4
+    (src / "lost.png").unlink()
+    run(src, dst)
+    assert len((dst / ".colorzoo/failures.tsv").read_text().splitlines()) == 2
 
 
 def test_what_passes_is_tried_again(src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,11 +262,30 @@ def test_a_full_disk_ends_the_run(src: Path, dst: Path, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(places.Folder, "put", full)
+        patch.setattr(folders.Folder, "put", full)
         with pytest.raises(BatchError, match="No space left on device; the same command goes on from here"):
             run(src, dst)
     assert archives.contents(dst) == {}
     assert run(src, dst).done == 4
+
+
+@pytest.mark.parametrize("name", ["a.heic", "b.mkv"])
+@pytest.mark.parametrize("kind", ["folder", "store"])
+def test_an_error_of_writing_names_the_result(
+    kind: str, name: str, src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any, **_: object) -> None:
+        target = args[1 if name == "b.mkv" else 2]
+        raise ZooError(f"{target}: cannot be written") from OSError(28, "No space left on device")
+
+    monkeypatch.setattr(films, "color_whole", full)
+    monkeypatch.setattr(zoo.Colorizer, "colorize_file", full)
+    (src / name).write_bytes(b"any")
+    place = str(dst) if kind == "folder" else f"memory://{dst.parent.name}"
+    with pytest.raises(BatchError) as told:
+        run(src / name, place, segment=0)
+    result = "a.heic.png" if name == "a.heic" else name
+    assert f"found: {place}/{result}: cannot be written; the same command" in str(told.value)
 
 
 def test_names_do_not_depend_on_what_else_is_there(tmp_path: Path, dst: Path) -> None:
@@ -165,12 +295,15 @@ def test_names_do_not_depend_on_what_else_is_there(tmp_path: Path, dst: Path) ->
     run(src, dst)
     assert set(archives.contents(dst)) == {"a.gif.png", "b.JPG"}
     archives.flat(src / "a.png", 50)
-    archives.flat(src / "a.gif.png", 50)
+    (archives.pictures(tmp_path / "more", 1) / "inner/000.png").rename(src / "a.gif.png")
     archives.flat(src / "c.gif", 50)
     archives.flat(src / "c.gif.png", 50)
     summary = run(src, dst)
     assert [record.source for record in summary.failed] == ["a.gif", "c.gif"] or summary.kept == 2
     assert set(archives.contents(dst)) >= {"a.png", "a.gif.png", "c.gif.png", "b.JPG"}
+    run(src, dst)
+    archives.flat(src / "a.gif.png", 60)  # whose result took the name of what a run had made of the GIF
+    assert run(src, dst).done == 1
 
 
 def test_results_inside_the_sources_are_no_sources(src: Path) -> None:
@@ -261,13 +394,43 @@ def test_what_auto_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_records_that_are_none_are_done_again(src: Path, dst: Path, caplog: pytest.LogCaptureFixture) -> None:
     run(src, dst)
-    (manifest,) = (dst / ".colorzoo/manifest").iterdir()
-    head, *lines = manifest.read_text().splitlines()
-    for number, more in enumerate(({"result": ["a"]}, {"part": {}}, {"detail": "half"}, {"size": None})):
+    (part,) = (dst / ".colorzoo/manifest").iterdir()
+    lines = part.read_text().splitlines()
+    told = [number for number, line in enumerate(lines) if '"status"' in line]
+    wrong: list[dict[str, Any]] = [{"result": ["a"]}, {"part": {}}, {"detail": "half"}, {"size": None}]
+    for number, more in zip(told, wrong, strict=True):
         lines[number] = json.dumps(json.loads(lines[number]) | more)
-    manifest.write_text("\n".join([head, *lines, ""]))
+    part.write_text("\n".join([*lines, ""]))
     assert run(src, dst).done == 4
     assert "4 lines are damaged" in caplog.text
+
+
+def test_records_hold_without_a_header(src: Path, dst: Path) -> None:
+    run(src, dst)
+    (part,) = (dst / ".colorzoo/manifest").iterdir()
+    part.write_text(part.read_text()[40:])
+    assert run(src, dst).kept == 4
+
+
+@pytest.mark.parametrize("loading", [{"backend": [], "dtype": {}}, {"backend": "torch"}, {"backend": 3, "dtype": 4}])
+def test_a_header_may_tell_of_nonsense(loading: dict[str, Any], src: Path, dst: Path) -> None:
+    run(src, dst)
+    (part,) = (dst / ".colorzoo/manifest").iterdir()
+    head, rest = part.read_text().split("\n", 1)
+    header = json.loads(head)
+    header["described"]["loading"] = loading
+    part.write_text(f"{json.dumps(header)}\n{rest}")
+    assert run(src, dst, dry_run=True).kept == 4
+    with pytest.raises(BatchError, match=r"4 results in it were made with other settings; found: .*crf 3 in"):
+        run(src, dst, crf=3)
+
+
+@pytest.mark.parametrize("name", ["lock", "failures.tsv", "manifest"])
+def test_what_is_in_the_way_is_told(name: str, src: Path, dst: Path) -> None:
+    path = dst / ".colorzoo" / name
+    path.mkdir(parents=True) if name != "manifest" else archives.flat(path.with_suffix(".png"), 1).rename(path)
+    with pytest.raises(BatchError, match=rf"{name}: not what a run of batch has there; found: .*; move it elsewhere"):
+        run(src, dst)
 
 
 def test_a_store_takes_results_of_a_store(src: Path, dst: Path) -> None:
@@ -334,6 +497,30 @@ def test_no_result_comes_where_a_source_lies(src: Path, dst: Path, force: bool) 
     assert archives.contents(src) == before
 
 
+def test_no_result_replaces_what_a_source_links_to(src: Path, dst: Path) -> None:
+    run(src, dst)
+    kept = archives.flat(dst / "q.png", 9).read_bytes()
+    (src / "q.png").symlink_to(dst / "q.png")
+    for force in (False, True):
+        with pytest.raises(BatchError, match=r"out/q.png: the result would overwrite a source; choose another place"):
+            run(src, dst, force=force)
+    assert (dst / "q.png").read_bytes() == kept
+
+
+@pytest.mark.parametrize("spelled", ["local://{}", "simplecache::file://{}"])
+def test_however_a_place_is_spelled(src: Path, spelled: str) -> None:
+    before = archives.contents(src)
+    with pytest.raises(BatchError, match="the sources lie in it"):
+        run(src, spelled.format(src), force=True)
+    with pytest.raises(BatchError, match="the result would overwrite a source"):
+        run(src / "001.png", spelled.format(src), force=True)
+    assert archives.contents(src) == before
+    assert run(src, spelled.format(src / "out")).done == 4
+    assert run(src, src / "out").kept == 4
+    again = run(spelled.format(src), src / "out", force=True)
+    assert again.done + again.kept == 4  # the results in it are no sources
+
+
 def test_results_may_lie_behind_links(src: Path, dst: Path, tmp_path: Path) -> None:
     dst.mkdir()
     (tmp_path / "disk").mkdir()
@@ -362,7 +549,7 @@ def test_a_disk_that_is_full_for_the_list_of_failures_too(
 
     (src / "zero.png").touch()
     for name in ("put", "write"):
-        monkeypatch.setattr(places.Folder, name, full)
+        monkeypatch.setattr(folders.Folder, name, full)
     with pytest.raises(BatchError, match="No space left on device; the same command goes on from here"):
         run(src, dst)
 

@@ -6,20 +6,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from itertools import islice
 from typing import Any, Protocol
 
 from zoo import images
-from zoo.batch import films, settings, work
+from zoo.batch import films, settings
+from zoo.batch.folders import WORK, Entry, Folder, Place
 from zoo.batch.manifest import Header, Manifest, Record
-from zoo.batch.places import WORK, Entry, Folder, Place, inside
+from zoo.batch.places import below
+from zoo.batch.targets import Taken, check_sources_stay, may_write, result_names
 from zoo.batch.work import Job, Outcome, Task
 from zoo.errors import BatchError
 from zoo.video import SUFFIXES
 
 FAILURES = f"{WORK}/failures.tsv"
 _MOST_BUGS = 20  # in a row with nothing done: it is not the files that are wrong
-_SHOWN = 3
+_TOGETHER = 1000  # items that are noted as begun at once in a store, which cannot append
 
 
 class Engine(Protocol):
@@ -29,8 +31,13 @@ class Engine(Protocol):
 
     def __exit__(self, *args: Any) -> None: ...
 
-    def work(self, tasks: Iterable[Task], follow: Callable[[Outcome], Sequence[Task]]) -> Iterator[Outcome]:
-        """What becomes of ``tasks``, and of those that ``follow`` from an outcome."""
+    def work(
+        self,
+        tasks: Iterable[Task],
+        follow: Callable[[Outcome], Sequence[Task]],
+        begin: Callable[[Sequence[Task]], None],
+    ) -> Iterator[Outcome]:
+        """What becomes of ``tasks``, and of those that ``follow`` from an outcome; ``begin`` is told before they do."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ def list_sources(src: Place, dst: Place, only: str | None) -> list[Entry]:
         ImageError: No pictures in a folder.
         VideoError: There are films, and nothing can read them.
     """
-    if inside(src, dst) and not getattr(src, "only", None):
+    if below(src, dst) is not None and not getattr(src, "only", None):
         raise BatchError(
             f"{dst.text}: the sources lie in it", found=src.text, remedy="choose another place for the results"
         )
@@ -111,7 +118,8 @@ class Archive:
         entries: The sources.
         header: Of this run.
         manifest: Of the place of the results.
-        force: Whether to do again what was done with other settings, and to replace files that no run has made.
+        force: Whether to do again what was done with other settings, and to replace what no run has left so.
+        only: What of the sources the entries are, as for `list_sources`.
 
     Attributes:
         tasks: What is to be done first; more follows from it.
@@ -119,27 +127,27 @@ class Archive:
 
     Raises:
         BatchError: Results were made with other settings or from other sources, or would replace files that no run
-            has made.
+            has made, or that were changed since.
     """
 
-    def __init__(self, job: Job, entries: Sequence[Entry], header: Header, manifest: Manifest, force: bool) -> None:
-        self._job, self._header, self._manifest = job, header, manifest
+    def __init__(
+        self, job: Job, entries: Sequence[Entry], header: Header, manifest: Manifest, force: bool, only: str | None
+    ) -> None:
+        self._job, self._header, self._manifest, self._only = job, header, manifest, only
+        self._sources = {entry.name for entry in entries}
+        self._all = not getattr(job.src, "only", None) and not any(entry.problem for entry in entries)
         self.summary = Summary()
         self.tasks: list[Task] = []
         self._problems: list[Record] = []
         self._left: dict[str, set[int]] = {}  # segments of films that are under way
-        sizes = job.dst.sizes()
-        names = _result_names([entry.name for entry in entries])
-        self._check_sources_stay(entries, names)
+        names = result_names([entry.name for entry in entries])
+        check_sources_stay(job.src, job.dst, entries, names)
         if not force:
             self._check_source()
-            if not manifest.headers:
-                self._check_free(
-                    [name for pair in zip(names, entries, strict=True) for name in _may_write(*pair)], sizes
-                )
+        self._taken = Taken(job.dst, manifest)
         others: list[str] = []
         for entry, result in zip(entries, names, strict=True):
-            reason = self._reason(entry, sizes)
+            reason = self._reason(entry)
             if reason is None:
                 self.summary.kept += 1
                 continue
@@ -147,12 +155,17 @@ class Archive:
             if reason == "other settings":
                 others.append(entry.name)
             self._plan(entry, result)
-        if others and not force:
-            raise self._other_settings(others)
+        if not force:
+            self._taken.check()
+            if others:
+                raise self._other_settings(others)
+        self._ahead = (task.source for task in self.tasks if self._to_begin(task))
         self.summary.done = len(self.tasks)
 
     def __enter__(self) -> "Archive":
         self._manifest.begin(self._header)
+        if self._all and self._only != "pictures":
+            self._job.dst.retain(films.FOLDER, {task.folder for task in self.tasks})
         self.summary.done = 0
         for record in self._problems:
             self._manifest.add(record)
@@ -161,6 +174,8 @@ class Archive:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with suppress(OSError) if kind is not None else nullcontext():  # what ended the run is told, as of a full disk
+            if isinstance(self._job.dst, Folder):  # a store would have to be asked for each
+                self._stop()
             self._manifest.close()
             self._list_failures()
 
@@ -179,7 +194,7 @@ class Archive:
             total += len(more)
             return more
 
-        for outcome in engine.work(self.tasks, follow):
+        for outcome in engine.work(self.tasks, follow, self._begin):
             if outcome.error is None:
                 done += 1
             else:
@@ -196,7 +211,7 @@ class Archive:
                 progress(Progress(done, failed, total, (done + failed - 1) / spent if spent > 0 else 0.0))
             began = time.monotonic() if began is None else began
 
-    def _reason(self, entry: Entry, sizes: dict[str, int]) -> str | None:
+    def _reason(self, entry: Entry) -> str | None:
         """Why an item is to be done; None where it need not be."""
         record = self._manifest.of(entry.name)
         if record is None:
@@ -209,25 +224,27 @@ class Archive:
             return "other settings"
         if record.status == "planned":
             return "begun"
-        if record.result is None or sizes.get(record.result) != record.result_size:
+        found = None if record.result is None else self._taken.sizes.get(record.result)
+        if not found:
             return "result not there"
-        return None
+        return None if found == record.result_size else "changed result"
 
     def _plan(self, entry: Entry, result: str | None) -> None:
         problem = entry.problem
         if result is None:
             problem = problem or f"{entry.name}: another file's result would have its name; rename one of them"
         if result is None or problem is not None:
-            self._problems.append(
-                Record(entry.name, "failed", entry.size, entry.stamp, self._header.settings, error=problem, tries=0)
+            record = Record(
+                entry.name, "failed", entry.size, entry.stamp, self._header.settings, error=problem, tries=0
             )
+            self._problems.append(replace(record, **self._standing(entry.name)))
             return
+        self._taken.look(entry, result)
         task = Task("picture", entry.name, result, entry.size, entry.stamp)
-        if films.is_film(entry.name):
+        if films.is_film(entry.name) or films.may_be_animated(entry.name):
             folder = films.folder_of(entry.name, entry.size, entry.stamp, self._header.settings)
-            self.tasks += self._of_film(replace(task, kind="split", folder=folder))
-        else:
-            self.tasks.append(task)
+            task = replace(task, folder=folder)
+        self.tasks += self._of_film(replace(task, kind="split")) if films.is_film(entry.name) else [task]
 
     def _of_film(self, task: Task) -> Sequence[Task]:
         """Where to go on with a film."""
@@ -255,7 +272,39 @@ class Archive:
         return more or [whole]
 
     def _is_of(self, record: Record, task: Task) -> bool:
-        return (record.size, record.stamp, record.settings) == (task.size, task.stamp, self._header.settings)
+        return record.of == (task.size, task.stamp, self._header.settings)
+
+    def _is_gone(self, name: str) -> bool:
+        """Whether there is no such source any more, as far as this run has looked."""
+        seen = self._all and (self._only is None or films.is_film(name) == (self._only == "films"))
+        return seen and name not in self._sources
+
+    def _to_begin(self, task: Task) -> bool:
+        """By force, what others have made is replaced: that a run began it must not make it this run's own."""
+        return task.source not in self._manifest.begun and task.source not in self._taken.sources
+
+    def _begin(self, tasks: Sequence[Task]) -> None:
+        """Note what may stand in the place of the results without a record, should this run be killed."""
+        found = [task.source for task in tasks if self._to_begin(task)]
+        if found:
+            more = 0 if isinstance(self._job.dst, Folder) else _TOGETHER
+            self._manifest.start(list(dict.fromkeys([*found, *islice(self._ahead, more)])))
+
+    def _stop(self) -> None:
+        """What was begun and does not stand there when no worker is left was not: others may put theirs there."""
+        size, begun = self._job.dst.size, [task for task in self.tasks if task.source in self._manifest.begun]
+        missing = [t.source for t in begun if all(size(n) is None for n in may_write(t.source, t.result))]
+        if missing:
+            self._manifest.stop(missing)
+
+    def _standing(self, source: str, name: str | None = None) -> dict[str, Any]:
+        """What a record that an item is not done says of the result that an earlier run, or this one, left there."""
+        with suppress(OSError):
+            size = None if name is None or source in self._taken.sources else self._job.dst.size(name)
+            if size is not None:
+                return {"result": name, "result_size": size}
+        earlier = self._manifest.of(source)
+        return {} if earlier is None else {"result": earlier.result, "result_size": earlier.result_size}
 
     def _note(self, outcome: Outcome) -> Sequence[Task]:
         """Put down what has become of a task; what follows from it."""
@@ -281,23 +330,23 @@ class Archive:
             error=outcome.error,
         )
         if outcome.error is not None:
-            self._manifest.add(replace(record, result=None))
+            left = self._standing(task.source, task.result) if task.part is None else {"result": None}
+            self._manifest.add(replace(record, **left))
             self.summary.failed.append(record)
             return []
         if task.kind == "split":
             found = list(outcome.segments)
-            self._manifest.add(replace(record, status="planned", result=None, detail={"segments": found}))
+            record = replace(record, status="planned", result=None, detail={"segments": found})
+            self._manifest.add(replace(record, **self._standing(task.source)))
             return self._segments(task, found)
         if task.kind == "segment":
             self._manifest.add(record)
-            left = self._left[task.source]
-            left.discard(task.part or 0)
+            under_way = self._left[task.source]
+            under_way.discard(task.part or 0)
             planned = self._manifest.of(task.source)
-            if left or planned is None:
+            if under_way or planned is None:
                 return []
             return [replace(task, kind="join", part=None, segments=tuple((planned.detail or {})["segments"]))]
-        if task.kind == "join":
-            record = replace(record, detail={"count": len(task.segments)})
         self._manifest.add(record)
         self.summary.done += 1
         return []
@@ -312,29 +361,6 @@ class Archive:
                 remedy="choose another place; or by force, if these are the same files under a new name",
             )
 
-    def _check_sources_stay(self, entries: Sequence[Entry], names: Sequence[str | None]) -> None:
-        """No result may come where a source lies, by whatever links; not by force either."""
-        src, dst = cache(partial(_folder_key, self._job.src)), cache(partial(_folder_key, self._job.dst))
-        sources = {(src(folder), name) for folder, _, name in (entry.name.rpartition("/") for entry in entries)}
-        for entry, result in zip(entries, names, strict=True):
-            for path in _may_write(result, entry):
-                folder, _, name = path.rpartition("/")
-                key = dst(folder)
-                if key is not None and (key, name) in sources:
-                    raise BatchError(
-                        f"{self._job.dst.address(path)}: the result would overwrite a source",
-                        remedy="choose another place for the results",
-                    )
-
-    def _check_free(self, names: list[str], sizes: dict[str, int]) -> None:
-        taken = [name for name in names if name in sizes]
-        if taken:
-            raise BatchError(
-                f"{self._job.dst.text}: {len(taken)} files in it would be replaced, which no run has made",
-                found=_some(taken),
-                remedy="choose another place, or replace them by force",
-            )
-
     def _other_settings(self, names: list[str]) -> BatchError:
         record = self._manifest.of(names[0])
         header = None if record is None else self._manifest.headers.get(record.settings)
@@ -345,9 +371,18 @@ class Archive:
             remedy="choose another place, or do them again by force",
         )
 
+    def _is_over(self, record: Record) -> bool:
+        """Whether it tells of a segment of a film that has changed since."""
+        whole = self._manifest.of(record.source)
+        return record.part is not None and whole is not None and whole.of != record.of
+
     def _list_failures(self) -> None:
         """All that have failed and are not done since, in this run or an earlier one."""
-        failed = [record for record in self._manifest.records.values() if record.status == "failed"]
+        failed = [
+            record
+            for record in self._manifest.records.values()
+            if record.status == "failed" and not self._is_gone(record.source) and not self._is_over(record)
+        ]
         dst = self._job.dst
         if not failed:
             dst.remove(FAILURES)
@@ -359,34 +394,3 @@ class Archive:
             table.writerow([record.source, "" if record.part is None else record.part, record.tries, record.error])
         dst.write(FAILURES, text.getvalue().encode("utf-8", "backslashreplace"))
         self.summary.failures = dst.address(FAILURES)
-
-
-def _result_names(names: Sequence[str]) -> list[str | None]:
-    """Of each source's result; None for one whose name is another's. They do not depend on what else is there."""
-    results = [films.result_name(name) if films.is_film(name) else work.result_name(name) for name in names]
-    kept = {result for name, result in zip(names, results, strict=True) if name == result}
-    return [
-        result if result == name or result not in kept else None for name, result in zip(names, results, strict=True)
-    ]
-
-
-def _may_write(result: str | None, entry: Entry) -> list[str]:
-    """The names that an item may be written to; which one, its content says."""
-    animated = [entry.name] if films.may_be_animated(entry.name) else []
-    return list({*animated, *([] if result is None else [result])})
-
-
-def _folder_key(place: Place, folder: str) -> object:
-    """Tells a folder of a place from all others; None where there is none yet."""
-    if not isinstance(place, Folder):
-        return place.address(folder).rstrip("/")
-    try:
-        status = (place.root / folder).stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

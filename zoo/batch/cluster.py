@@ -6,19 +6,22 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from zoo.batch.places import Folder
+from zoo.batch.folders import Folder
 from zoo.batch.work import ColorizeBatch, Job, Outcome, Task, read_ahead
 from zoo.errors import BatchError
 
 Follow = Callable[[Outcome], Sequence[Task]]
+Begin = Callable[[Sequence[Task]], None]
 
 _READER = 0.25  # of a core, for each task that reads ahead
 _ROUNDS = 2  # in which what Ray has lost is tried again
 _ANSWERS = 10.0  # seconds in which a cluster has to
+_TOLD = 1000  # outcomes after which the actor that keeps them may forget them
 _MOST_TOGETHER = 16  # tasks that one actor gets at once, and loses when it dies
 
 
@@ -58,7 +61,7 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         self._stop()
 
-    def work(self, tasks: Iterable[Task], follow: Follow) -> Iterator[Outcome]:
+    def work(self, tasks: Iterable[Task], follow: Follow, begin: Begin) -> Iterator[Outcome]:
         """What becomes of ``tasks``, and of those that ``follow`` from an outcome.
 
         It goes in rounds: first films are split, then comes all else, and what follows from it in the next one.
@@ -71,6 +74,7 @@ class Cluster:
             now = [task for task in waiting if task.kind == "split"] or waiting
             waiting = [] if now is waiting else [task for task in waiting if task.kind != "split"]
             left = {_key(task): task for task in now}
+            begin(now)
             for outcome in self._round(now):
                 if left.pop(_key(outcome.task), None) is None:  # of a block that was made twice
                     continue
@@ -107,9 +111,20 @@ class Cluster:
         data.context.print_on_execution_start = False
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+        told: list[str] = []
         try:
             for row in data.iter_rows():
-                yield Outcome.from_json(row["outcome"])
+                outcome = Outcome.from_json(row["outcome"])
+                told.append(repr(_key(outcome.task)))
+                if len(told) >= _TOLD:
+                    self._begun.forget.remote(told)
+                    told = []
+                yield outcome
+        except KeyboardInterrupt:  # rows come when all of a block are done, and some time later
+            with suppress(ray.exceptions.RayError):
+                for text in ray.get(self._begun.ended.remote(), timeout=_ANSWERS):
+                    yield Outcome.from_json(text)
+            raise
         except ray.exceptions.RayError as error:
             raise BatchError(
                 "Ray cannot go on",
@@ -140,32 +155,46 @@ class Cluster:
 
     def _stop(self) -> None:
         self._begun = None
-        for name, level in self._levels.items():
-            logging.getLogger(name).setLevel(level)
         if self._own:
             import ray
 
             ray.shutdown()
             self._own = False
+        for name, level in self._levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 class _Begun:
     """An actor that knows which items were begun and not ended: where they are begun again, their worker died.
 
-    Ray Data gives a new actor the items of a dead one, without end; this is what ends it.
+    Ray Data gives a new actor the items of a dead one, without end; this is what ends it. Of those that have ended it
+    keeps the outcomes until these have come to the driver.
     """
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
+        self._outcomes: dict[str, str] = {}
 
-    def begin(self, key: str) -> int:
-        """How often it was begun now."""
+    def begin(self, key: str) -> int | str:
+        """How often it was begun now; its outcome where it has one, and was in a block that was lost."""
+        if key in self._outcomes:
+            return self._outcomes[key]
         self._counts[key] = self._counts.get(key, 0) + 1
         return self._counts[key]
 
-    def end(self, key: str) -> None:
+    def end(self, key: str, outcome: str) -> None:
         """It has an outcome."""
         self._counts.pop(key, None)
+        self._outcomes[key] = outcome
+
+    def ended(self) -> list[str]:
+        """The outcomes that it keeps."""
+        return list(self._outcomes.values())
+
+    def forget(self, keys: Sequence[str]) -> None:
+        """These have come to the driver."""
+        for key in keys:
+            self._outcomes.pop(key, None)
 
 
 class _Actor(ColorizeBatch):
@@ -185,11 +214,13 @@ class _Actor(ColorizeBatch):
 
         key = repr(_key(task))
         begun = ray.get(self._begun.begin.remote(key))
+        if isinstance(begun, str):
+            return Outcome.from_json(begun)
         if begun > self._deaths:
             outcome = Outcome(task, f"the worker that had it died {self._deaths} times", tries=self._deaths)
         else:
             outcome = super().do(task, data)
-        self._begun.end.remote(key)
+        self._begun.end.remote(key, outcome.to_json())
         return outcome
 
 

@@ -6,13 +6,14 @@ from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from zoo.batch.places import WORK
+from zoo.batch.folders import WORK
 from zoo.video import SUFFIXES
 
 if TYPE_CHECKING:
     from zoo.batch.settings import Settings
     from zoo.colorizer import Colorizer
 
+FOLDER = f"{WORK}/films"
 _WRITTEN = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})  # as zoo.video.sink, which needs PyAV, has it
 _ANIMATED = frozenset({".gif", ".webp"})  # pictures or films, as their content says
 _SHORTEST = 2.0  # seconds of a segment, at least; less where they are to be shorter than twice that
@@ -47,7 +48,7 @@ def result_name(name: str) -> str:
 
 def folder_of(*identity: object) -> str:
     """Where in the place of the results a film is put together; other sources or settings have another."""
-    return f"{WORK}/films/{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}"
+    return f"{FOLDER}/{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}"
 
 
 def check_extra() -> None:

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from zoo.batch.places import WORK, Folder, Place, Store
+from zoo.batch.folders import WORK, Folder, Place
+from zoo.batch.places import Store
 from zoo.errors import BatchError
 
 # What a place says that takes nothing: it may not be written, cannot be, or is full.
 _REFUSED = {getattr(errno, name, -1) for name in ("EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "ENAMETOOLONG")}
+_MISTAKEN = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST}  # a folder where a file is to be, or the other way round
 _LEASE = f"{WORK}/lease.json"
 _RENEWED, _LASTS = 20.0, 120.0  # seconds
 
@@ -33,6 +35,11 @@ def held(place: Place) -> Iterator[None]:
         with _locked(place) if isinstance(place, Folder) else _leased(place):
             yield
     except OSError as error:
+        if error.errno in _MISTAKEN:
+            path = error.filename2 or error.filename or place.text
+            raise BatchError(
+                f"{path}: not what a run of batch has there", found=error.strerror or error, remedy="move it elsewhere"
+            ) from error
         if error.errno not in _REFUSED:
             raise
         raise BatchError(f"{place.text}: cannot be written to", found=error.strerror or error) from error
@@ -100,9 +107,9 @@ def _lease(owner: dict[str, Any]) -> bytes:
 def _other(place: Store) -> dict[str, Any]:
     try:
         found = json.loads(place.read(_LEASE))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) and isinstance(found.get("renewed"), int | float) else {}
 
 
 def _busy(place: Place, who: str) -> BatchError:

@@ -16,6 +16,7 @@ from zoo.batch.work import ColorizeBatch, Deaths, Job, Outcome, Task, read_ahead
 from zoo.errors import BatchError
 
 Follow = Callable[[Outcome], Sequence[Task]]
+Begin = Callable[[Sequence[Task]], None]
 
 _AHEAD = 2  # tasks that a worker has: one at work, and one that it may fetch meanwhile
 _GRACE = 20.0  # seconds in which a worker that is to end writes what it has of a film
@@ -47,11 +48,13 @@ class Here:
     def __exit__(self, *_: object) -> None:
         self._colorizing.close()
 
-    def work(self, tasks: Iterable[Task], follow: Follow) -> Iterator[Outcome]:
-        """What becomes of ``tasks``, and of those that ``follow`` from an outcome."""
+    def work(self, tasks: Iterable[Task], follow: Follow, begin: Begin) -> Iterator[Outcome]:
+        """As of `archive.Engine`."""
         waiting = deque(tasks)
         while waiting:
-            outcome = self._colorizing.do(waiting.popleft())
+            task = waiting.popleft()
+            begin([task])
+            outcome = self._colorizing.do(task)
             waiting.extendleft(reversed(follow(outcome)))
             yield outcome
 
@@ -81,7 +84,7 @@ class Local:
             worker.wait(max(0.1, deadline - time.monotonic()))
         self._workers = []
 
-    def work(self, tasks: Iterable[Task], follow: Follow) -> Iterator[Outcome]:
+    def work(self, tasks: Iterable[Task], follow: Follow, begin: Begin) -> Iterator[Outcome]:
         """What becomes of ``tasks``, in the order in which they are done, and of those that ``follow`` from an outcome.
 
         Raises:
@@ -89,7 +92,7 @@ class Local:
         """
         waiting = deque(tasks)
         while True:
-            self._feed(waiting)
+            self._feed(waiting, begin)
             busy = [worker for worker in self._workers if worker.given]
             if not busy and not waiting:
                 return
@@ -99,7 +102,7 @@ class Local:
                     waiting.extendleft(reversed(follow(outcome)))
                     yield outcome
 
-    def _feed(self, waiting: deque[Task]) -> None:
+    def _feed(self, waiting: deque[Task], begin: Begin) -> None:
         alive = [worker for worker in self._workers if worker.process.is_alive()]
         for idle in [worker for worker in self._workers if worker not in alive and not worker.given]:
             self._workers.remove(idle)
@@ -108,7 +111,9 @@ class Local:
         for depth in range(_AHEAD):  # none gets a second one before all have a first
             for worker in self._workers:
                 if waiting and len(worker.given) == depth:
-                    worker.give(waiting.popleft())
+                    task = waiting.popleft()
+                    begin([task])
+                    worker.give(task)
 
     def _heard(self, worker: "_Worker", waiting: deque[Task]) -> Iterator[Outcome]:
         while (outcome := worker.said()) is not None:

@@ -7,11 +7,11 @@ append: there a part is written every few seconds, and what was done since the l
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import IO, Any, Literal
 
-from zoo.batch.places import WORK, Folder, Place
+from zoo.batch.folders import WORK, Folder, Place
 from zoo.errors import BatchError
 
 FOLDER = f"{WORK}/manifest"
@@ -38,7 +38,7 @@ class Record:
         seconds: It took.
         tries: How many it took.
         error: Why it failed.
-        detail: The segments of a film that was split; how many they were when they are joined.
+        detail: The segments of a film that was split.
     """
 
     source: str
@@ -54,6 +54,11 @@ class Record:
     tries: int = 1
     error: str | None = None
     detail: dict[str, Any] | None = None
+
+    @property
+    def of(self) -> tuple[int, str, str]:
+        """The state of the source and the settings that it tells of."""
+        return self.size, self.stamp, self.settings
 
 
 _FIELDS: dict[str, Any] = {  # what they may be
@@ -90,6 +95,7 @@ class Manifest:
     Attributes:
         records: The last of each item: of a film as a whole under its name, of segments under name and number.
         headers: By the digest of their settings; the last run's last.
+        begun: Items that a run has begun and of which nothing was told since: their results may stand there.
 
     Raises:
         BatchError: A manifest of a newer version.
@@ -100,6 +106,8 @@ class Manifest:
         self._place = place
         self.records: dict[tuple[str, int | None], Record] = {}
         self.headers: dict[str, Header] = {}
+        self.begun: set[str] = set()
+        self._segments: dict[str, set[int]] = {}  # of films, those that have records
         self._parts = [name for name in place.names(FOLDER) if name.endswith(".jsonl")]
         self._damaged = 0
         for name in self._parts:
@@ -130,6 +138,17 @@ class Manifest:
         """Note what has become of an item."""
         self._take(record)
         self._append(json.dumps({k: v for k, v in asdict(record).items() if v is not None}))
+
+    def start(self, sources: Sequence[str]) -> None:
+        """Note items as begun, for good before any result can stand there."""
+        self.begun.update(sources)
+        self._append(json.dumps({"begun": sources}))
+        self.flush()
+
+    def stop(self, sources: Sequence[str]) -> None:
+        """Note that items were not begun after all."""
+        self.begun.difference_update(sources)
+        self._append(json.dumps({"not begun": sources}))
 
     def flush(self) -> None:
         """Write what was added."""
@@ -170,6 +189,7 @@ class Manifest:
         """One part in place of many; where this is interrupted, some records are there twice, which does no harm."""
         lines = [_head(header) for header in self.headers.values()]
         lines += [json.dumps({k: v for k, v in asdict(r).items() if v is not None}) for r in self.records.values()]
+        lines.append(json.dumps({"begun": sorted(self.begun)}))
         self._place.write(self._next(), _bytes(lines))
         for name in self._parts:
             self._place.remove(name)
@@ -178,9 +198,16 @@ class Manifest:
         key = (record.source, record.part)
         self.records.pop(key, None)
         self.records[key] = record
-        if record.part is None and record.status == "done" and record.detail is not None:
-            for number in range(int(record.detail.get("count", 0))):  # of a film that is whole now
-                self.records.pop((record.source, number), None)
+        if record.part is None and record.status != "planned":
+            self.begun.discard(record.source)
+        if record.part is not None:
+            self._segments.setdefault(record.source, set()).add(record.part)
+        elif record.status != "failed":
+            known = self._segments.get(record.source, set())
+            for number in list(known):  # of a film that is whole now, or of another one
+                if record.status == "done" or self.records[record.source, number].of != record.of:
+                    del self.records[record.source, number]
+                    known.remove(number)
 
     def _read(self, name: str) -> None:
         for line in _lines(self._place.read(name)):
@@ -188,9 +215,13 @@ class Manifest:
                 found = json.loads(line)
                 if "colorzoo_batch" in found:
                     self._take_header(found, name)
+                elif "begun" in found:
+                    self.begun.update(_names(found["begun"]))
+                elif "not begun" in found:
+                    self.begun.difference_update(_names(found["not begun"]))
                 else:
                     self._take(_record(found))
-            except (ValueError, TypeError, AttributeError, KeyError):
+            except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
                 self._damaged += 1
 
     def _take_header(self, found: dict[str, Any], name: str) -> None:
@@ -202,9 +233,20 @@ class Manifest:
                 expected=VERSION,
                 remedy="go on with the colorzoo that began it, or choose another place for the results",
             )
-        header = Header(found["settings"], found["described"], found["source"], found["zoo"])
+        header = _header(found)
         self.headers.pop(header.settings, None)
         self.headers[header.settings] = header
+
+
+def _header(found: dict[str, Any]) -> Header:
+    """As a line tells it; TypeError or KeyError for one of which something is missing or of another kind."""
+    header = Header(found["settings"], found["described"], found["source"], found["zoo"])
+    tables = [header.described, *(header.described.get(name, {}) for name in ("options", "loading"))]
+    if not all(isinstance(table, dict) for table in tables):
+        raise TypeError("wrong settings")
+    if not all(isinstance(text, str) for text in (header.settings, header.source, header.zoo)):
+        raise TypeError("wrong header")
+    return header
 
 
 def _record(found: dict[str, Any]) -> Record:
@@ -212,7 +254,16 @@ def _record(found: dict[str, Any]) -> Record:
     known = {name: value for name, value in found.items() if name in _FIELDS}
     if wrong := [name for name, value in known.items() if not isinstance(value, _FIELDS[name])]:
         raise TypeError(f"wrong value of {wrong[0]}")
+    if known["status"] not in ("done", "failed", "planned"):
+        raise TypeError("wrong status")
     return Record(**known)
+
+
+def _names(found: Any) -> list[str]:
+    """TypeError for what is no list of names."""
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise TypeError("no list of names")
+    return found
 
 
 def _head(header: Header) -> str:

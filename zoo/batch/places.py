@@ -1,189 +1,22 @@
-"""Where sources and results lie: folders of this machine, or URLs that fsspec knows (S3, GCS and others)."""
+"""Places by the names that users give them: folders of this machine, URLs that fsspec knows (S3, GCS and others)."""
 
 import os
 import secrets
-import shutil
 import tempfile
-from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from zoo.batch import planning
+from zoo.batch.folders import Entry, Folder, Place
 from zoo.errors import BatchError
 
-WORK = ".colorzoo"  # the folder in a place of results where what a run needs itself lies
+_LOCAL = ("file://", "local://")  # what fsspec calls the folders of this machine
 # What tells a state of an object from its next; the first that a store gives.
 _STAMPS = ("ETag", "etag", "md5Hash", "generation", "mtime", "LastModified", "last_modified", "updated", "created")
 _REFUSALS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)  # which do not pass
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A file of a place.
-
-    Attributes:
-        name: Relative to the place, with ``/`` between folders.
-        size: Bytes.
-        stamp: Changes when the content does: an ETag or the like, else the time of the last change.
-        problem: Why it cannot be read, where that is known already.
-    """
-
-    name: str
-    size: int
-    stamp: str
-    problem: str | None = None
-
-
-class Place(ABC):
-    """A folder, or what stands for one. Can be sent to other processes and machines.
-
-    Attributes:
-        text: As the user named it, absolute.
-    """
-
-    text: str
-
-    @abstractmethod
-    def entries(self, suffixes: Collection[str], skip: "Place | None" = None) -> Iterator[Entry]:
-        """The files that end in one of ``suffixes``, sorted by name; hidden ones and those inside ``skip`` are not."""
-
-    @abstractmethod
-    def sizes(self) -> dict[str, int]:
-        """Name and bytes of every file that is not hidden; empty where there is no such place yet."""
-
-    @abstractmethod
-    def names(self, folder: str) -> list[str]:
-        """Of the files directly in ``folder``, with it, sorted; empty where there is no such folder."""
-
-    @abstractmethod
-    def size(self, name: str) -> int | None:
-        """Bytes of a file; None where there is none."""
-
-    @abstractmethod
-    def read(self, name: str) -> bytes:
-        """A file's content."""
-
-    @abstractmethod
-    def write(self, name: str, data: bytes) -> None:
-        """Make or replace a file, at once or not at all."""
-
-    @abstractmethod
-    def remove(self, name: str) -> None:
-        """Delete a file, where there is one."""
-
-    @abstractmethod
-    def fetched(self, name: str, scratch: Path) -> AbstractContextManager[Path]:
-        """A context that gives a path on this machine with the file's content, in ``scratch`` if it has to be fetched.
-
-        What was fetched is gone at its end.
-        """
-
-    @abstractmethod
-    def put(self, file: Path, name: str) -> None:
-        """Move ``file`` here as ``name``, at once or not at all; it may be there already."""
-
-    @abstractmethod
-    def scratch(self) -> AbstractContextManager[Path]:
-        """A context that gives a folder on this machine from which `put` is cheapest; it is gone at its end."""
-
-    def address(self, name: str) -> str:
-        """For messages."""
-        return f"{self.text.rstrip('/')}/{name}"
-
-
-@dataclass(frozen=True)
-class Folder(Place):
-    """One of this machine; with ``only``, that one file in it."""
-
-    text: str
-    only: str | None = None
-
-    @property
-    def root(self) -> Path:
-        """The folder."""
-        return Path(self.text)
-
-    def entries(self, suffixes: Collection[str], skip: Place | None = None) -> Iterator[Entry]:
-        """As of `Place`."""
-        path = self.root if self.only is None else self.root / self.only
-        left_out = skip.root if isinstance(skip, Folder) else None
-        for found in planning.find([path], skip=left_out, suffixes=suffixes):
-            name = found.name.as_posix() if self.only is None else self.only
-            try:
-                status = found.source.stat()
-            except OSError as error:
-                problem = found.problem or f"{found.source}: cannot be read ({error.strerror})"
-                yield Entry(name, 0, "", problem)
-            else:
-                yield Entry(name, status.st_size, str(status.st_mtime_ns), found.problem)
-
-    def sizes(self) -> dict[str, int]:
-        """As of `Place`."""
-        return dict(planning.sizes(self.text))
-
-    def names(self, folder: str) -> list[str]:
-        """As of `Place`."""
-        try:
-            return sorted(f"{folder}/{path.name}" for path in (self.root / folder).iterdir() if path.is_file())
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-
-    def size(self, name: str) -> int | None:
-        """As of `Place`."""
-        try:
-            return (self.root / name).stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-    def read(self, name: str) -> bytes:
-        """As of `Place`."""
-        return (self.root / name).read_bytes()
-
-    def write(self, name: str, data: bytes) -> None:
-        """As of `Place`."""
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{secrets.token_hex(8)}.part")
-        try:
-            part.write_bytes(data)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-
-    def remove(self, name: str) -> None:
-        """As of `Place`."""
-        (self.root / name).unlink(missing_ok=True)
-
-    @contextmanager
-    def fetched(self, name: str, scratch: Path) -> Iterator[Path]:
-        """As of `Place`."""
-        yield self.root / name
-
-    def put(self, file: Path, name: str) -> None:
-        """As of `Place`."""
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise BatchError(f"{path}: is a folder, where a result should go", remedy="move it elsewhere")
-        file.replace(path)
-
-    @contextmanager
-    def scratch(self) -> Iterator[Path]:
-        """As of `Place`."""
-        folder = self.root / WORK / "work" / secrets.token_hex(8)
-        folder.mkdir(parents=True)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def sweep(self) -> None:
-        """Remove what runs left that were killed; for who holds the lock alone."""
-        shutil.rmtree(self.root / WORK / "work", ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -193,13 +26,18 @@ class Store(Place):
     text: str
     only: str | None = None
 
+    @property
+    def local(self) -> Path | None:
+        """As of `Place`."""
+        from fsspec.implementations.local import LocalFileSystem
+
+        fs, root = _filesystem(self.text)
+        return Path(root).resolve() if isinstance(_bare(fs), LocalFileSystem) else None
+
     def entries(self, suffixes: Collection[str], skip: Place | None = None) -> Iterator[Entry]:
         """As of `Place`."""
         fs, root = _filesystem(self.text)
-        without = None
-        if isinstance(skip, Store):
-            other, inner = _filesystem(skip.text)
-            without = f"{inner}/" if type(other) is type(fs) else None
+        left_out = None if skip is None else below(skip, self)
         with self._asking():
             fs.invalidate_cache()
             if self.only is None:
@@ -210,7 +48,7 @@ class Store(Place):
             name = path[len(root) :].lstrip("/")
             hidden = any(part.startswith(".") for part in name.split("/"))
             wanted = self.only is not None or PurePath(name).suffix.lower() in suffixes
-            if wanted and not hidden and not (without and path.startswith(without)):
+            if wanted and not hidden and not (left_out and name.startswith(f"{left_out}/")):
                 yield Entry(name, int(found[path].get("size") or 0), _stamp(found[path]))
 
     def sizes(self) -> dict[str, int]:
@@ -280,6 +118,14 @@ class Store(Place):
         with suppress(FileNotFoundError), self._asking(name):
             fs.rm_file(f"{root}/{name}")
 
+    def retain(self, folder: str, kept: Collection[str]) -> None:
+        """As of `Place`."""
+        fs, root = _filesystem(self.text)
+        with suppress(OSError), self._asking(folder):
+            for path in fs.ls(f"{root}/{folder}", detail=False):
+                if f"{folder}/{PurePath(path).name}" not in kept:
+                    fs.rm(path, recursive=True)
+
     @contextmanager
     def fetched(self, name: str, scratch: Path) -> Iterator[Path]:
         """As of `Place`."""
@@ -325,10 +171,10 @@ def place(text: str | os.PathLike[str]) -> Place:
     name = os.fspath(text)
     if not name:
         raise BatchError("the name of a place is empty", expected="a folder, or a URL such as s3://bucket/folder")
-    if "://" not in name:
-        return Folder(os.path.abspath(name))  # noqa: PTH100 - resolve() would put another name in place of a link's
-    if name.startswith("file://"):
-        return Folder(os.path.abspath(name.removeprefix("file://")))  # noqa: PTH100
+    scheme = next((scheme for scheme in _LOCAL if name.startswith(scheme)), "")
+    if scheme or "://" not in name:
+        path = os.path.abspath(name.removeprefix(scheme))  # noqa: PTH100 - resolve() would put another name for a link's
+        return Folder(path)
     _filesystem(name)
     return Store(name.rstrip("/"))
 
@@ -351,11 +197,35 @@ def source(text: str | os.PathLike[str]) -> Place:
     return found
 
 
-def inside(inner: Place, outer: Place) -> bool:
-    """Whether ``inner`` is ``outer`` or lies in it."""
-    if isinstance(inner, Folder) and isinstance(outer, Folder):
-        return inner.root.resolve().is_relative_to(outer.root.resolve())
-    return type(inner) is type(outer) and f"{inner.text}/".startswith(f"{outer.text}/")
+def below(inner: Place, outer: Place) -> str | None:
+    """Where in ``outer`` the place ``inner`` lies, however the two are spelled; ``.`` for the same place.
+
+    None where it lies elsewhere. Stores of one kind are one store, unless their URLs name different hosts or accounts.
+    """
+    here: PurePath | None = inner.local
+    there: PurePath | None = outer.local
+    if here is None and there is None:
+        (fs, path), (other, root) = _filesystem(inner.text), _filesystem(outer.text)
+        if _are_one(_bare(fs), _bare(other)):
+            here, there = (PurePosixPath("/", found.lstrip("/")) for found in (path, root))
+    if here is None or there is None or not here.is_relative_to(there):
+        return None
+    return here.relative_to(there).as_posix()
+
+
+def _bare(fs: Any) -> Any:
+    """What lies below caches and the like."""
+    while hasattr(getattr(fs, "fs", None), "storage_options"):
+        fs = fs.fs
+    return fs
+
+
+def _are_one(fs: Any, other: Any) -> bool:
+    """A store has several names, as s3 and s3a, or gs and gcs, and one class."""
+    one, two = fs.storage_options, other.storage_options
+    return type(fs) is type(other) and all(
+        one[key] == two[key] for key in ("host", "account_name") if key in one and key in two
+    )
 
 
 @lru_cache(maxsize=8)

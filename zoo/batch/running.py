@@ -9,9 +9,9 @@ from typing import Literal
 import zoo
 from zoo.batch import films, leases, places, settings
 from zoo.batch.archive import Archive, Engine, Progress, Summary, list_sources
+from zoo.batch.folders import Entry
 from zoo.batch.local import Here, Local, default_workers
 from zoo.batch.manifest import Header, Manifest
-from zoo.batch.places import Entry
 from zoo.batch.settings import Settings
 from zoo.batch.work import Job
 from zoo.errors import BatchError, OptionError
@@ -55,8 +55,9 @@ def run(
 
     Names are kept; where a format cannot be written, ``.png`` or ``.mkv`` is put behind. What was done is noted in
     ``dst/.colorzoo``, so that a run which ended, however it did, goes on when it is started again. An item is done
-    again where its source has changed, or its result is not there any more or of another size. Items that failed are
-    listed in ``dst/.colorzoo/failures.tsv``, and are tried again by the next run.
+    again where its source has changed, or its result is not there any more. Items that failed are listed in
+    ``dst/.colorzoo/failures.tsv``, and are tried again by the next run. Files in ``dst`` that no run has made, and
+    results that were changed since (they have another size), are not replaced: such a run is refused before it begins.
 
     Worker processes are started anew rather than forked: a script that calls this must be one that can be imported
     (``if __name__ == "__main__":``).
@@ -87,7 +88,8 @@ def run(
         only: Leave out the films, or the pictures.
         retries: How often what may pass is tried again: a file or store that does not answer, a worker that was killed
             (once at most).
-        force: Do again what was done with other settings, and replace files in ``dst`` that no run has made.
+        force: Do again what was done with other settings, and replace files in ``dst`` that no run has made, or that
+            were changed since.
         dry_run: Only say what would be done; nothing is written.
         progress: Called after every item; an exception that it raises ends the run and comes out of here.
 
@@ -95,7 +97,8 @@ def run(
         What was done, and what failed.
 
     Raises:
-        BatchError: There is nothing to do it with or to, another run is at work in ``dst``, or it cannot go on.
+        BatchError: There is nothing to do it with or to, another run is at work in ``dst``, files there would be
+            replaced, or it cannot go on.
         OptionError: An option out of its range, or one that the model does not have.
         UnknownModelError: No such model.
         WeightsError: No weights for it.
@@ -127,9 +130,9 @@ def run(
     entries = list_sources(job.src, job.dst, only)
     chosen.check(films=any(films.is_film(entry.name) for entry in entries))
     if dry_run:
-        return _archive(job, entries, force, engine)[1].summary
+        return _archive(job, entries, force, engine, only)[1].summary
     with leases.held(job.dst):
-        job, archive = _archive(job, entries, force, engine)
+        job, archive = _archive(job, entries, force, engine, only)
         with archive:
             if archive.tasks:
                 with _engine(engine, job, workers, address, gpus, len(archive.tasks)) as doing:
@@ -138,14 +141,14 @@ def run(
     return archive.summary
 
 
-def _archive(job: Job, entries: Sequence[Entry], force: bool, engine: str) -> tuple[Job, Archive]:
+def _archive(job: Job, entries: Sequence[Entry], force: bool, engine: str, only: str | None) -> tuple[Job, Archive]:
     """The job as the manifest settles what was left open, and what is known of its items."""
     manifest = Manifest(job.dst)
     earlier = (header.described for header in manifest.headers.values())
     job = replace(job, settings=job.settings.resolved(earlier, job.threads, cluster=engine == "ray"))
     described = job.settings.described()
     header = Header(settings.digest(described), described, job.src.text, zoo.__version__)
-    return job, Archive(job, entries, header, manifest, force)
+    return job, Archive(job, entries, header, manifest, force, only)
 
 
 def _check(

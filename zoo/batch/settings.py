@@ -167,6 +167,8 @@ def _fits(taken: Any, asked: dict[str, str]) -> bool:
 
     if not isinstance(taken, dict) or taken.keys() != asked.keys():
         return False
+    if not all(isinstance(value, str) for value in taken.values()):
+        return False
     known = taken["dtype"] in kinds.DTYPES.get(taken["backend"], ())
     return known and all(asked[name] in (kinds.AUTO, taken[name]) for name in asked)
 

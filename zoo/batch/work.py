@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from zoo import images
 from zoo.batch import films
-from zoo.batch.places import Folder, Place
+from zoo.batch.folders import Folder, Place
 from zoo.batch.planning import ITEM_ERRORS
 from zoo.batch.settings import Settings
 from zoo.errors import ImageError, OptionError, ZooError
@@ -31,6 +31,7 @@ _PASSING = {
 _ENDING = {getattr(errno, name, -1) for name in ("ENOSPC", "EDQUOT", "EROFS")}  # every further item would fail too
 _PAUSE = 0.5  # seconds before the second try, four times as long before each further one
 _LONGEST_PAUSE = 30.0
+_RESULT = "result-"  # begins the names of files in which results are written
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +233,7 @@ class ColorizeBatch:
         if films.may_be_animated(task.source) and films.is_animated(path):
             return self._whole(replace(task, kind="film", result=task.source), path)
         settings = self._job.settings
-        file = self._scratch / f"{secrets.token_hex(8)}{PurePath(task.result).suffix}"
+        file = self._fresh(task)
         try:
             self._colorizer.colorize_file(path, file, quality=settings.quality, **settings.options)
             return self._put(task, file, task.result)
@@ -243,11 +244,10 @@ class ColorizeBatch:
         settings = self._job.settings
         if set(settings.options) - set(settings.film_options):
             raise ImageError(f"{task.source}: is animated, and films have no seed and one view")
-        folder = task.folder or films.folder_of(task.source, task.size, task.stamp)
-        with self._working(folder, f"{folder}/film{PurePath(task.result).suffix}") as target:
+        with self._working(task.folder, f"{task.folder}/film{PurePath(task.result).suffix}") as target:
             films.color_whole(path, target, self._colorizer, settings)
             made = self._put(task, target, task.result)
-        self._clear(folder)
+        self._clear(task.folder)
         return made
 
     def _joined(self, task: Task, path: Path) -> Outcome:
@@ -255,11 +255,12 @@ class ColorizeBatch:
         names = [task.part_name(part) for part in range(len(task.segments))]
         with ExitStack() as stack:
             parts = [stack.enter_context(dst.fetched(name, self._scratch)) for name in names]
-            file = self._scratch / f"{secrets.token_hex(8)}{PurePath(task.result).suffix}"
+            file = self._fresh(task)
             films.join(path, task.segments, parts, file)
             made = self._put(task, file, task.result)
-        for name in names:
-            dst.remove(name)
+        with suppress(OSError):  # the film is whole; the next run sweeps
+            for name in names:
+                dst.remove(name)
         self._clear(task.folder)
         return made
 
@@ -296,14 +297,17 @@ class ColorizeBatch:
     @contextmanager
     def _working(self, folder: str, name: str) -> Iterator[Path]:
         """Where a film or a part is written: in a folder of results where a later run finds it, else here."""
-        dst = self._job.dst
-        if isinstance(dst, Folder):
-            path = dst.root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-        else:
-            path = self._scratch / PurePath(folder).name / PurePath(name).name
-            path.parent.mkdir(exist_ok=True)
+        path = self._kept(folder) / PurePath(name).name
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield path
+
+    def _kept(self, folder: str) -> Path:
+        dst = self._job.dst
+        return dst.root / folder if isinstance(dst, Folder) else self._scratch / PurePath(folder).name
+
+    def _fresh(self, task: Task) -> Path:
+        """Where a result is written before it is moved to its place."""
+        return self._scratch / f"{_RESULT}{secrets.token_hex(8)}{PurePath(task.result).suffix}"
 
     def _put(self, task: Task, file: Path, name: str) -> Outcome:
         size = file.stat().st_size
@@ -316,8 +320,15 @@ class ColorizeBatch:
 
     def _told(self, error: Exception, task: Task) -> str:
         """In words, with the names that the user knows in place of those of files that are gone."""
-        place = re.escape(str(self._scratch))
-        return re.sub(rf"{place}[/\\][\w.-]+", lambda _: self._job.src.address(task.source), _words(error))
+        source, result = self._job.src.address(task.source), self._job.dst.address(task.result)
+        words = _words(error)
+        for place, start, known in (
+            *([(self._kept(task.folder), "", result)] if task.folder else []),
+            (self._scratch, _RESULT, result),
+            (self._scratch, "", source),
+        ):
+            words = re.sub(rf"{re.escape(str(place))}[/\\]{start}[\w.-]+", known.replace("\\", "\\\\"), words)
+        return words
 
 
 def read_ahead(job: Job, task: Task) -> bytes | None:

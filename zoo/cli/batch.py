@@ -85,8 +85,8 @@ def batch(
     """Colour an archive of pictures and films.
 
     What is done is noted in DST/.colorzoo: the same command goes on after Ctrl-C, a crash or a power cut, and does what
-    is new, what has changed and what failed. --force does again what was made with other settings. Exit code 1: some
-    failed, 130: interrupted.
+    is new, what has changed and what failed. --force does again what was made with other settings, and replaces files
+    in DST that no run has made, or that were changed since. Exit code 1: some failed, 130: interrupted.
     """
     from zoo import batch as library
 
