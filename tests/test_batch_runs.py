@@ -97,6 +97,7 @@ def test_files_that_no_run_has_made_are_not_replaced(src: Path, dst: Path) -> No
         archives.flat(src / f"{name}.png", 70)
         archives.flat(dst / f"{name}.png", 7)
     (dst / "003.png").write_bytes(b"retouched")
+    archives.flat(src / "003.png", 99)  # and changed itself
     before = archives.contents(dst)
     said = (
         r"6 files in it would be replaced, 5 that no run has made and 1 that were changed since; "
@@ -106,8 +107,22 @@ def test_files_that_no_run_has_made_are_not_replaced(src: Path, dst: Path) -> No
         with pytest.raises(BatchError, match=said):
             run(src, dst, dry_run=dry_run)
     assert archives.contents(dst) == before
-    assert run(src, dst, force=True).reasons == {"changed result": 1, "new": 5}
+    assert run(src, dst, force=True).reasons == {"changed source": 1, "new": 5}
     assert run(src, dst).kept == 9
+
+
+def test_retouched_results_are_left_so(src: Path, dst: Path) -> None:
+    run(src, dst)
+    (dst / "003.png").write_bytes(b"retouched")
+    archives.flat(src / "new.png", 70)
+    done = CliRunner().invoke(app, ["batch", str(src), str(dst), "-m", "grayscale", "--workers", "0"])
+    assert done.exit_code == 0, done.output
+    assert "1 results were changed since they were made, and are left so" in done.output
+    assert (dst / "003.png").read_bytes() == b"retouched"
+    assert (dst / "new.png").is_file()
+    assert run(src, dst, dry_run=True).retouched == 1
+    assert run(src, dst, force=True).reasons == {"changed result": 1}
+    assert run(src, dst).retouched == 0
 
 
 def stop_before(monkeypatch: pytest.MonkeyPatch, source: str) -> None:

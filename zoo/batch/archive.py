@@ -20,6 +20,7 @@ from zoo.errors import BatchError
 from zoo.video import SUFFIXES
 
 FAILURES = f"{WORK}/failures.tsv"
+_RETOUCHED = "changed result"
 _MOST_BUGS = 20  # in a row with nothing done: it is not the files that are wrong
 _TOGETHER = 1000  # items that are noted as begun at once in a store, which cannot append
 
@@ -69,6 +70,7 @@ class Summary:
     Attributes:
         done: Items that were coloured; in a dry run those that would be.
         kept: Items that an earlier run had done.
+        retouched: Those of them whose results somebody has changed since, by their size; they are left so.
         failed: Records of those that failed, with their errors.
         reasons: How many are to do, by why: new, changed, failed before and so on.
         seconds: It took.
@@ -77,6 +79,7 @@ class Summary:
 
     done: int = 0
     kept: int = 0
+    retouched: int = 0
     failed: list[Record] = field(default_factory=list)
     reasons: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
@@ -148,8 +151,10 @@ class Archive:
         others: list[str] = []
         for entry, result in zip(entries, names, strict=True):
             reason = self._reason(entry)
-            if reason is None:
+            retouched = reason == _RETOUCHED and not force
+            if reason is None or retouched:
                 self.summary.kept += 1
+                self.summary.retouched += retouched
                 continue
             self.summary.reasons[reason] = self.summary.reasons.get(reason, 0) + 1
             if reason == "other settings":
@@ -227,7 +232,7 @@ class Archive:
         found = None if record.result is None else self._taken.sizes.get(record.result)
         if not found:
             return "result not there"
-        return None if found == record.result_size else "changed result"
+        return None if found == record.result_size else _RETOUCHED
 
     def _plan(self, entry: Entry, result: str | None) -> None:
         problem = entry.problem

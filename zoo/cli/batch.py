@@ -137,6 +137,14 @@ def batch(
 def _tell_plan(summary: "Summary") -> None:
     why = ", ".join(f"{count} {reason}" for reason, count in summary.reasons.items())
     typer.echo(f"{sum(summary.reasons.values())} to do{f' ({why})' if why else ''}, {summary.kept} done already")
+    _tell_retouched(summary)
+
+
+def _tell_retouched(summary: "Summary") -> None:
+    if summary.retouched:
+        typer.echo(
+            f"{summary.retouched} results were changed since they were made, and are left so; --force makes them anew"
+        )
 
 
 def _tell(summary: "Summary", dst: str) -> None:
@@ -149,6 +157,7 @@ def _tell(summary: "Summary", dst: str) -> None:
         typer.echo(f"{f'{more} more; all' if more > 0 else 'listed'} in {summary.failures}", err=True)
     rate = f", {summary.done / summary.seconds:.1f} a second" if summary.done and summary.seconds else ""
     typer.echo(f"{summary.done} done{rate}, {summary.kept} done before, {len(summary.failed)} failed: {dst}")
+    _tell_retouched(summary)
 
 
 class _Bar:
