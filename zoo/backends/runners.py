@@ -64,6 +64,7 @@ class OpenvinoRunner(_Shared):
             "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,  # else all processes of one thread each share the first core
         }
         if cache is not None:
             settings["CACHE_DIR"] = str(cache)
