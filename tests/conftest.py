@@ -1,8 +1,11 @@
 """For all tests: no network, fixed seeds, two threads, a registry that can be written to, made-up pictures."""
 
+import atexit
 import os
 import random
+import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +16,7 @@ import numpy.typing as npt
 import pytest
 
 # Read by libraries when they are imported, and inherited by the processes that tests start.
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="colorzoo-")  # not where `colorzoo bench` keeps what is fastest here
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -25,6 +29,7 @@ from zoo.colorizer import Colorizer
 from zoo.spec import WeightsSpec
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
+atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:

